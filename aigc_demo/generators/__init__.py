@@ -1,0 +1,1 @@
+"""One module per family of models: its Params, its rows, its loader and its `generate`."""
