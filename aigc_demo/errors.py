@@ -39,3 +39,7 @@ class OutOfMemory(UserError):
 
 class Busy(UserError):
     """The queue is full; trying again later will do."""
+
+
+class Stopped(UserError):
+    """A run that was stopped before it had anything to show."""

@@ -56,18 +56,19 @@ class _Resident:
     model: Any = None
     size: int = 0
     users: int = 0
-    loading: threading.Lock = field(default_factory=threading.Lock)
 
 
 class Residents:
     """Models kept in memory between requests; the least recently used idle ones make room for new ones.
 
     Many requests may use one model at the same time. Two that ask for a model that is not there load it once.
+    Models load one after the other, so that each finds the memory that the one before has really left.
     """
 
     def __init__(self, device: Device):
         self.device = device
         self._lock = threading.Lock()
+        self._loading = threading.Lock()
         self._there: OrderedDict[str, _Resident] = OrderedDict()
 
     @contextmanager
@@ -81,10 +82,11 @@ class Residents:
             self._there.move_to_end(key)
             resident.users += 1
         try:
-            with resident.loading:
-                if resident.model is None:
-                    self._make_room(size)
-                    resident.model, resident.size = load(), size
+            if resident.model is None:
+                with self._loading:
+                    if resident.model is None:
+                        self._make_room(size)
+                        resident.model, resident.size = load(), size
             yield resident.model
         finally:
             with self._lock:

@@ -257,4 +257,4 @@ def _number(value: Any, kind: type) -> int | float:
 
 
 def _plain(number: float) -> str:
-    return f"{number:g}" if abs(number) < 1e6 else f"{int(number)}"
+    return str(int(number)) if number == int(number) else repr(number)

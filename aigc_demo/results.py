@@ -37,11 +37,13 @@ class Done(Generic[T]):
     value: the result.
     timings: seconds by name; always holds "total".
     figures: other measured numbers by name (tokens, tokens per second, bytes).
+    recipe: how to make it again; the engine stamps it, a bare generator leaves it empty.
     """
 
     value: T
     timings: dict[str, float]
     figures: dict[str, Any] = field(default_factory=dict)
+    recipe: dict[str, Any] = field(default_factory=dict)
 
 
 def finish(run: Iterable[Step[Any] | Done[T]]) -> Done[T]:

@@ -11,39 +11,45 @@ from collections.abc import Callable, Sequence
 
 UNFINISHED = "\ufffd"
 LONGEST_CHARACTER = 8
-"""Tokens. An ill-formed byte never becomes whole, so after this many it is shown as U+FFFD."""
+"""Tokens. An ill-formed byte never becomes whole, so what waits longer than this is shown as U+FFFD."""
+UNFINISHED_BYTES = 3
+"""UTF-8 bytes of a character that lacks one: what may still change at the end of an ill-formed text."""
 
 Decode = Callable[[list[int]], str]
 
 
 class Detokenizer:
-    """Ids in, text out; `piece` per token is "" while a character is incomplete.
+    """Ids in, text out; `push` gives "" while a character is incomplete.
 
     Decoding restarts a little before the new token, because a tokenizer may render a token differently at
-    the start of a text (SentencePiece drops its space). The method is that of text-generation-inference.
+    the start of a text (SentencePiece drops its space). The method is that of text-generation-inference,
+    but counts the characters that were given out, so that ill-formed bytes never swallow what follows them.
     """
 
     def __init__(self, decode: Decode):
         self._decode = decode
         self._ids: list[int] = []
         self._start = 0
-        self._shown = 0
+        self._whole = 0
+        self._given = 0
 
     def push(self, token: int) -> str:
         """The text that this token completes."""
         self._ids.append(token)
-        before = self._decode(self._ids[self._start : self._shown])
         text = self._decode(self._ids[self._start :])
-        pending = len(self._ids) - self._shown
-        if text.endswith(UNFINISHED) and pending < LONGEST_CHARACTER:
-            return ""
-        self._start, self._shown = self._shown, len(self._ids)
-        return text[len(before) :]
+        settled = len(text.rstrip(UNFINISHED))
+        if len(self._ids) - self._whole > LONGEST_CHARACTER:
+            settled = max(settled, len(text) - UNFINISHED_BYTES)
+        piece = text[self._given : settled]
+        self._given = max(self._given, settled)
+        if settled == len(text):
+            self._start, self._whole = self._whole, len(self._ids)
+            self._given = len(self._decode(self._ids[self._start :]))
+        return piece
 
     def rest(self) -> str:
         """What is still held back, at the end: an unfinished character, shown as U+FFFD."""
-        before = self._decode(self._ids[self._start : self._shown])
-        return self._decode(self._ids[self._start :])[len(before) :]
+        return self._decode(self._ids[self._start :])[self._given :]
 
 
 def find_stop(text: str, stops: Sequence[str], since: int) -> int | None:

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 import torch
 
 RANKED_AT_FIRST = 256
+COLDEST = 1e-6
+"""Temperatures below this count as 0: the likeliest token wins anyway, and the quotient may overflow float32."""
 FILTERS = ("temperature", "top_k", "top_p", "min_p")
 """In the order in which they cut; "temperature" cuts only at 0, where it leaves the likeliest token alone."""
 
@@ -61,13 +63,15 @@ def penalise_repetition(logits: torch.Tensor, seen: torch.Tensor, penalty: float
 
 
 def rank(
-    logits: torch.Tensor, temperature: float, top_k: int, top_p: float, min_p: float, uniform: float = 1.0
+    logits: torch.Tensor, temperature: float, top_k: int, top_p: float, min_p: float, uniform: float = math.inf
 ) -> Ranking:
     """Rank the vocabulary and cut it. Temperature 0 keeps the likeliest token; top_k 0, top_p 1, min_p 0 are off.
 
-    uniform: the number that `draw` will get. Without any filter the ranking need only reach down to it.
+    uniform: the number that `draw` will get. Without any filter the ranking need only reach down to it;
+    infinity ranks the whole vocabulary.
     """
     size = logits.numel()
+    temperature = 0 if temperature < COLDEST else temperature
     scaled = logits if temperature == 0 else logits / temperature
     log_total = scaled.logsumexp(0)
     n = min(size, max(RANKED_AT_FIRST, top_k + 1))
@@ -112,7 +116,7 @@ def cut(
     counts = {"temperature": left}
     if 0 < top_k < size:
         # transformers removes what scores *less* than the k-th, so equals stay
-        left = int((scores >= scores[top_k - 1]).sum())
+        left = max(1, int((scores >= scores[top_k - 1]).sum()))  # 0 of a broken model's NaN
         log_total = scores[:left].logsumexp(0)
     counts["top_k"] = left
     if top_p < 1:
@@ -121,7 +125,7 @@ def cut(
         left = min(left, int((before < top_p).sum()))
     counts["top_p"] = left
     if min_p > 0:
-        left = min(left, int((scores - scores[0] >= math.log(min_p)).sum()))
+        left = max(1, min(left, int((scores - scores[0] >= math.log(min_p)).sum())))
     counts["min_p"] = left
     return counts
 
@@ -132,4 +136,7 @@ def draw(ranking: Ranking, uniform: float) -> int:
     uniform: in [0, 1). One number per token, drawn on the CPU, so that the draw is the same on every device.
     """
     cumulative = ranking.probabilities.double().cumsum(0)
-    return min(int((cumulative <= uniform).sum()), cumulative.numel() - 1)
+    place = int((cumulative <= uniform).sum())
+    if place == cumulative.numel():  # rounding left the sum a little below `uniform`
+        place = max(1, int((ranking.probabilities > 0).sum())) - 1
+    return place

@@ -344,6 +344,7 @@ def generate(
             "peak_memory_bytes": meter.peak,
             "surprisal_bits": mean_surprisal,
             "perplexity": 2**mean_surprisal,
+            "finish": finish,
         },
     )
 

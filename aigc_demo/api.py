@@ -1,0 +1,55 @@
+"""The public interface over HTTP and MCP: functions with the Params' names and defaults, no component behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+import gradio as gr
+
+from aigc_demo.engine import Engine
+from aigc_demo.generators.text_rows import TEXT
+from aigc_demo.generators.tokens import TextResult
+from aigc_demo.results import Done
+from aigc_demo.ui.run import endpoint, paced, run
+
+
+def publish(engine: Engine) -> None:
+    """Add every endpoint to the page that is being built."""
+
+    def states(values: dict[str, Any], request: gr.Request) -> Iterator[tuple[tuple[str, dict[str, Any]], bool]]:
+        for item in run(engine, TEXT, values, request.session_hash or ""):
+            if isinstance(item, Done):
+                yield (item.value.text, item.recipe | _tokens(item.value)), True
+            elif item.stage == "decode" and item.value is not None:
+                yield (item.value.text, {}), False
+
+    def generate_text(values: dict[str, Any], request: gr.Request) -> Iterator[tuple[str, dict[str, Any]]]:
+        return paced(states(values, request))
+
+    gr.api(
+        endpoint(
+            TEXT,
+            "Write text with a language model. Streams the text so far; the last update also holds the recipe, and "
+            "with token_details every token's probabilities.",
+            tuple[str, dict],
+            generate_text,
+        ),
+        api_name="generate_text",
+        concurrency_id=TEXT.name,
+        concurrency_limit=engine.settings.concurrency,
+    )
+
+    def list_models() -> list[dict]:
+        """List the models that a request can name, with what each needs and whether its weights are here already."""
+        return engine.list_models([TEXT])
+
+    gr.api(list_models, api_name="list_models", queue=False)
+
+
+def _tokens(result: TextResult) -> dict[str, Any]:
+    """Every token with its alternatives, if the request wanted to look inside."""
+    if not any(token.head for token in result.tokens):
+        return {}
+    return {"tokens": [asdict(token) for token in result.tokens]}

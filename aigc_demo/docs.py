@@ -1,0 +1,84 @@
+"""The README's tables, from the code: `python -m aigc_demo.docs` prints them, a test compares them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+
+from aigc_demo.generators.text import TextParams
+from aigc_demo.generators.text_rows import TEXT, TextSpec
+from aigc_demo.params import Params
+from aigc_demo.settings import PREFIX, Settings
+from aigc_demo.words import Words
+
+
+def parameters(params: type[Params], language: str) -> str:
+    """A family's parameters: name, default, legal values, what it does."""
+    heads = (
+        Words("Parameter", "参数"),
+        Words("Default", "默认值"),
+        Words("Values", "取值"),
+        Words("What it does", "作用"),
+    )
+    defaults = params.defaults()
+    rows = [
+        (f"`{name}`", f"`{defaults[name]!r}`" if name in defaults else "—", marker.describe(), marker.help.to(language))
+        for name, (_, marker) in params.markers().items()
+    ]
+    return _table([head.to(language) for head in heads], rows)
+
+
+def text_models(language: str) -> str:
+    """The rows of text models."""
+    heads = (
+        Words("Model", "模型"),
+        Words("Weights", "权重"),
+        Words("Licence", "许可证"),
+        Words("Parameters", "参数量"),
+        Words("Download", "下载量"),
+        Words("Context", "上下文"),
+        Words("Languages", "语言"),
+    )
+    return _table([head.to(language) for head in heads], [_model(row) for row in TEXT.rows.values()])
+
+
+def options() -> str:
+    """What can be set at the start."""
+    rows = [
+        (f"`--{entry.name.replace('_', '-')}`", f"`{PREFIX}{entry.name.upper()}`", entry.metadata["help"])
+        for entry in fields(Settings)
+    ]
+    return _table(["Option", "Environment", "What it sets"], rows)
+
+
+def _model(row: object) -> tuple[str, ...]:
+    assert isinstance(row, TextSpec)
+    return (
+        f"`{row.id}`",
+        row.source.repo or "",
+        row.licence,
+        f"{(row.parameters or 0) / 1e6:,.0f} M",
+        f"{(row.download_bytes or 0) / 1e6:,.0f} MB",
+        f"{row.context:,}",
+        ", ".join(row.languages),
+    )
+
+
+def _table(heads: list[str], rows: Sequence[Sequence[str]]) -> str:
+    lines: list[Sequence[str]] = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in line) + " |" for line in lines
+    )
+
+
+TABLES = {
+    "parameters": lambda language: parameters(TextParams, language),
+    "models": text_models,
+    "options": lambda language: options(),
+}
+"""Name -> table; the README has each between <!-- table: name --> and <!-- end -->."""
+
+
+if __name__ == "__main__":
+    for name, table in TABLES.items():
+        print(f"<!-- table: {name} -->\n{table('en')}\n<!-- end -->\n")

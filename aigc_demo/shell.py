@@ -1,0 +1,147 @@
+"""The page around the tabs: header, language, theme; and how it is served."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.events import Dependency
+
+from aigc_demo import api
+from aigc_demo.engine import Engine
+from aigc_demo.settings import Settings
+from aigc_demo.tabs import text
+from aigc_demo.ui import facts
+from aigc_demo.ui.words import Catalogue
+from aigc_demo.words import LANGUAGES, Words
+
+TABS: tuple[Callable[[Engine, Catalogue, gr.Textbox, Dependency], None], ...] = (text.build,)
+
+NAME = "aigc-demo"
+TITLE = Words("Generative AI, hands on", "亲手体验生成式人工智能")
+THESIS = Words(
+    "Neither a gold mine nor a bubble: real models, every knob, real numbers. See how each result comes about.",
+    "既不是金矿，也不是泡沫：真实的模型、全部的旋钮、真实的数字。看看每个结果是怎么来的。",
+)
+LOOKING = Words("Looking for the device", "正在查找设备")
+STATIC = Path(__file__).parent / "ui" / "static"
+ASSETS = Path(__file__).parent.parent / "assets"
+FONTS = [
+    "system-ui",
+    "-apple-system",
+    "Segoe UI",
+    "Noto Sans",
+    "PingFang SC",
+    "Microsoft YaHei",
+    "Noto Sans CJK SC",
+    "sans-serif",
+]
+MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "Noto Sans Mono", "Noto Sans Mono CJK SC", "monospace"]
+PORTS_TRIED = 100
+LANGUAGE_SWITCH = """element.querySelectorAll("button").forEach((button) => {
+    button.setAttribute("aria-pressed", String(button.dataset.language === aigc.language));
+    button.addEventListener("click", () => aigc.setLanguage(button.dataset.language));
+})"""
+
+
+def theme() -> gr.Theme:
+    """Quiet and dense; only fonts that the reader's system has, so that nothing is fetched from elsewhere."""
+    return gr.themes.Base(
+        primary_hue="teal", neutral_hue="slate", radius_size="md", text_size="md", font=FONTS, font_mono=MONO
+    ).set(
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_background_fill_dark="*primary_600",
+        button_primary_background_fill_hover_dark="*primary_500",
+        button_primary_text_color="white",
+        block_label_text_weight="500",
+        body_text_color_subdued="*neutral_600",
+        body_text_color_subdued_dark="*neutral_300",
+        block_info_text_color="*neutral_600",
+        block_info_text_color_dark="*neutral_300",
+        block_info_text_size="*text_xs",
+        layout_gap="*spacing_lg",
+        block_shadow="none",
+    )
+
+
+def build(engine: Engine) -> tuple[gr.Blocks, Catalogue]:
+    """The page, and the words that gradio has to be given at launch."""
+    say = Catalogue()
+    with gr.Blocks(title=f"{NAME} · {TITLE.en}", analytics_enabled=False) as page:
+        language = gr.Textbox(visible=False)
+        gr.HTML(_header(), js_on_load=LANGUAGE_SWITCH, elem_id="aigc-header")
+        device = gr.HTML(elem_id="aigc-device")
+        quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+        arrived = page.load(None, js="() => aigc.language", outputs=[language], **quiet)
+        with gr.Tabs():
+            for tab in TABS:
+                tab(engine, say, language, arrived)
+        api.publish(engine)
+        arrived.then(lambda chosen: facts.busy(LOOKING, chosen), [language], [device], queue=False, **quiet).then(
+            lambda chosen: _device_line(engine, chosen), [language], [device], **quiet
+        )
+    page.queue(max_size=engine.settings.queue_size, default_concurrency_limit=8)
+    return page, say
+
+
+def serve(page: gr.Blocks, say: Catalogue, settings: Settings, **options: Any) -> tuple[Any, str, str | None]:
+    """Launch; returns gradio's (app, local URL, public URL). options: more for `launch`."""
+    port = free_port(settings.host or "127.0.0.1", settings.port)
+    if port != settings.port:
+        print(f"Port {settings.port} is taken; using {port}.")
+    return page.launch(
+        server_name=settings.host,
+        server_port=port,
+        share=settings.share,
+        auth=settings.credentials or None,
+        root_path=settings.root_path,
+        mcp_server=settings.mcp,
+        i18n=say.i18n,
+        theme=theme(),
+        css_paths=[STATIC / "page.css"],
+        head=f"<script>{(STATIC / 'page.js').read_text(encoding='utf-8')}</script>",
+        favicon_path=ASSETS / "favicon.png",
+        footer_links=["api"],
+        run_history=False,  # the page keeps conversations itself, in the browser
+        ssr_mode=False,
+        pwa=False,
+        show_error=True,
+        max_file_size="8mb",
+        **options,
+    )
+
+
+def free_port(host: str, first: int) -> int:
+    """The first port from `first` on that nobody listens on; `first` itself if there is none."""
+    for port in range(first, min(first + PORTS_TRIED, 65536)):
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError:
+                continue
+            return port
+    return first
+
+
+def _header() -> str:
+    """Both languages stand in the page; a style shows one, so that the header is there at once."""
+    buttons = "".join(
+        f"<button type='button' lang='{tag}' data-language='{tag}'>{escape(name)}</button>"
+        for tag, name in LANGUAGES.items()
+    )
+    words = "".join(
+        f"<div lang='{tag}' class='aigc-in-{tag}'><h1>{escape(TITLE.to(tag))}</h1><p>{escape(THESIS.to(tag))}</p></div>"
+        for tag in LANGUAGES
+    )
+    return f"<header class='aigc-header'>{words}<div class='aigc-languages' role='group' aria-label='Language · 语言'>{buttons}</div></header>"
+
+
+def _device_line(engine: Engine, language: str) -> str:
+    device = engine.device
+    return facts.note(f"{device.name} · {device.dtype} — {device.reason.to(language)}")

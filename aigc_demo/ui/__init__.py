@@ -1,0 +1,1 @@
+"""The page: components, what clicks do, and what they show."""

@@ -1,0 +1,120 @@
+"""Small pieces of HTML that the page writes itself: a progress line, and the facts under a result.
+
+Every value is escaped here, so that text from a model or from a file is shown and never interpreted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from aigc_demo.results import Step
+from aigc_demo.words import Words
+
+GIB = 2**30
+FINISH = {
+    "end": Words("the model ended it", "模型自行结束"),
+    "stop": Words("a stop string", "遇到停止字符串"),
+    "length": Words("the longest answer allowed", "达到最长回答"),
+    "context": Words("the context is full", "上下文已满"),
+    "stopped": Words("stopped by you", "由你停止"),
+}
+STAGES = {
+    "fetch": Words("Getting the model", "正在获取模型"),
+    "load": Words("Loading the model into memory", "正在把模型装入内存"),
+    "prefill": Words("Reading the prompt", "正在读取提示词"),
+    "decode": Words("Writing", "正在书写"),
+}
+
+
+def facts(rows: Sequence[tuple[Words, str]], language: str) -> str:
+    """A line of labelled values."""
+    items = "".join(
+        f"<div class='aigc-fact'><dt>{escape(label.to(language))}</dt><dd>{escape(value)}</dd></div>"
+        for label, value in rows
+        if value
+    )
+    return f"<dl class='aigc-facts'>{items}</dl>" if items else ""
+
+
+def text_facts(recipe: Mapping[str, Any], language: str) -> str:
+    """The facts under an answer, from its recipe (ours, or a visitor's, where anything may be missing)."""
+    figures, timings = _part(recipe, "figures"), _part(recipe, "timings")
+    model, device, settings = _part(recipe, "model"), _part(recipe, "device"), _part(recipe, "settings")
+    finish = FINISH.get(str(figures.get("finish")))
+
+    def number(values: Mapping[str, Any], name: str, form: Words, scale: float = 1) -> str:
+        value = values.get(name)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return ""
+        return form.to(language).format(value * scale if scale != 1 else value)
+
+    tokens = Words("{:,} tokens", "{:,} 个词元")
+    return facts(
+        [
+            (Words("Model", "模型"), str(model.get("name", ""))),
+            (Words("Device", "设备"), " · ".join(str(device[k]) for k in ("name", "dtype") if k in device)),
+            (Words("Prompt", "提示词"), number(figures, "prompt_tokens", tokens)),
+            (Words("Answer", "回答"), number(figures, "generated_tokens", tokens)),
+            (
+                Words("First token after", "首个词元用时"),
+                number(timings, "first_token", Words("{:.2f} s", "{:.2f} 秒")),
+            ),
+            (
+                Words("Speed", "速度"),
+                number(figures, "tokens_per_second", Words("{:.1f} tokens/s", "每秒 {:.1f} 个词元")),
+            ),
+            (Words("Context used", "已用上下文"), number(figures, "context_share", Words("{:.1%}", "{:.1%}"))),
+            (
+                Words("Peak memory", "内存峰值"),
+                number(figures, "peak_memory_bytes", Words("{:.2f} GiB", "{:.2f} GiB"), 1 / GIB),
+            ),
+            (Words("Perplexity", "困惑度"), number(figures, "perplexity", Words("{:.2f}", "{:.2f}"))),
+            (
+                Words("Mean surprisal", "平均惊讶度"),
+                number(figures, "surprisal_bits", Words("{:.2f} bits", "{:.2f} 比特")),
+            ),
+            (Words("Seed", "随机种子"), str(settings.get("seed", ""))),
+            (Words("Ended by", "结束原因"), finish.to(language) if finish else ""),
+        ],
+        language,
+    )
+
+
+def progress(step: Step[Any], language: str) -> str:
+    """One line that says what is being done, how far it is, and moves while nobody knows how far that is."""
+    words = STAGES.get(step.stage, STAGES["load"])
+    amount = f"{step.index:,} / {step.total:,}" if step.total else f"{step.index:,}"
+    share = step.index / step.total if step.total else None
+    if step.stage == "fetch" and step.value is not None:
+        words, share = step.value.words, None
+        amount = f"{step.value.done / 1e6:,.0f} MB"
+        if step.value.total:
+            share = step.value.done / step.value.total
+            amount = f"{step.value.done / 1e6:,.0f} / {step.value.total / 1e6:,.0f} MB"
+    if step.stage == "load":
+        amount, share = "", None
+    return busy(words, language, amount, share)
+
+
+def busy(words: Words, language: str, amount: str = "", share: float | None = None) -> str:
+    """A labelled bar; without a share it moves to and fro."""
+    label = escape(words.to(language))
+    value = "" if share is None else f" aria-valuenow='{round(min(share, 1) * 100)}'"
+    width = "" if share is None else f" style='width:{min(share, 1):.1%}'"
+    return (
+        f"<div class='aigc-progress{'' if share is not None else ' aigc-unknown'}' role='progressbar' aria-label='{label}'{value}>"
+        f"<div class='aigc-progress-line'><span>{label}…</span><span>{escape(amount)}</span></div>"
+        f"<div class='aigc-bar'><i{width}></i></div></div>"
+    )
+
+
+def note(text: str, kind: str = "") -> str:
+    """A quiet paragraph. kind: "warn" for something to mind."""
+    return f"<p class='aigc-note {kind}'>{escape(text)}</p>" if text else ""
+
+
+def _part(recipe: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    part = recipe.get(name)
+    return part if isinstance(part, Mapping) else {}

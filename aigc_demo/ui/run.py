@@ -1,0 +1,161 @@
+"""A click or an API call -> Params -> engine -> steps at a steady pace, and errors in the reader's language."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import gradio as gr
+
+from aigc_demo.engine import Engine, Family
+from aigc_demo.errors import UserError
+from aigc_demo.params import Params
+from aigc_demo.results import Done, Step
+from aigc_demo.words import Words
+from aigc_demo.worker import iterate_on_worker
+
+log = logging.getLogger(__name__)
+
+UPDATES_PER_SECOND = 30
+APOLOGY = Words(
+    "Something went wrong in this app, through no fault of yours. The details are in the server's log.",
+    "应用内部出错了，不是你的问题。详情见服务器日志。",
+)
+TITLE = Words("That did not work", "没有成功")
+
+T = TypeVar("T")
+
+
+class Jobs:
+    """The running jobs of every visitor, so that each can stop their own and nobody else's."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: dict[tuple[str, str], set[threading.Event]] = defaultdict(set)
+
+    @contextmanager
+    def running(self, session: str, family: str) -> Iterator[Callable[[], bool]]:
+        """For the time of a job; yields the question whether it has been asked to stop."""
+        stop, key = threading.Event(), (session, family)
+        with self._lock:
+            self._running[key].add(stop)
+        try:
+            yield stop.is_set
+        finally:
+            with self._lock:
+                self._running[key].discard(stop)
+                if not self._running[key]:
+                    del self._running[key]
+
+    def stop(self, session: str, family: str) -> None:
+        """Ask the jobs of one visitor and family to end with what they have."""
+        with self._lock:
+            for stop in self._running.get((session, family), ()):
+                stop.set()
+
+    def count(self) -> int:
+        """How many jobs are running."""
+        with self._lock:
+            return sum(map(len, self._running.values()))
+
+
+JOBS = Jobs()
+
+
+def run(engine: Engine, family: Family, values: Mapping[str, Any], session: str) -> Iterator[Step[Any] | Done[Any]]:
+    """Check the values, then drive the engine on a worker thread. Closing the iterator ends the job within a step."""
+    request: Params = family.params.of(values)
+    with JOBS.running(session, family.name) as stopped:
+        yield from iterate_on_worker(lambda: engine.run(family, request, stopped), name=family.name)
+
+
+def paced(states: Iterator[tuple[T, bool]], per_second: float = UPDATES_PER_SECOND) -> Iterator[T]:
+    """At most so many states a second; those marked as final always pass, in between the newest wins."""
+    last = float("-inf")
+    for state, final in states:
+        now = time.monotonic()
+        if final or now - last >= 1 / per_second:
+            last = now
+            yield state
+
+
+@contextmanager
+def told_in(language: str) -> Iterator[None]:
+    """Turn what goes wrong inside into the page's message: a UserError's words, or an apology and a log entry."""
+    try:
+        yield
+    except UserError as error:
+        raise message(error.words, language) from error
+    except gr.Error:
+        raise
+    except Exception as error:
+        log.exception("a request failed")
+        raise message(APOLOGY, language) from error
+
+
+def message(words: Words, language: str) -> gr.Error:
+    """An error that the page shows until it is closed."""
+    return gr.Error(words.to(language), duration=None, title=TITLE.to(language), print_exception=False)
+
+
+def language_of(request: gr.Request | None) -> str:
+    """The language that an API caller asks for by Accept-Language; English without one."""
+    return (request.headers.get("accept-language") or "en") if request else "en"
+
+
+def endpoint(
+    family: Family, summary: str, returns: Any, fn: Callable[[dict[str, Any], gr.Request], Iterator[Any]]
+) -> Callable[..., Any]:
+    """A function for `gr.api` whose parameters, defaults and documentation are the Params'.
+
+    fn: takes the values by name and the request. returns: the type that the API documents.
+    """
+    markers, defaults = family.params.markers(), family.params.defaults()
+
+    def call(*arguments: Any) -> Iterator[Any]:
+        *values, request = arguments
+        with told_in(language_of(request)):
+            yield from fn(dict(zip(markers, values, strict=True)), request)
+
+    parameters = [
+        inspect.Parameter(name, POSITIONAL, default=defaults.get(name, inspect.Parameter.empty), annotation=kind)
+        for name, (kind, _) in markers.items()
+    ]
+    lines = [f"    {name}: {marker.help.en}" for name, (_, marker) in markers.items()]
+    call.__name__ = f"generate_{family.name}"
+    call.__doc__ = "\n".join([summary, "", "Args:", *lines])
+    return signed(call, [*parameters, special("request", gr.Request)], returns)
+
+
+def listener(
+    fn: Callable[[list[Any], gr.Request, dict[str, Any]], Iterator[Any]], inputs: Sequence[Any]
+) -> Callable[..., Any]:
+    """A handler for any number of inputs, which also gets the request and what the event says of itself."""
+
+    def call(*arguments: Any) -> Iterator[Any]:
+        *values, request, event = arguments
+        yield from fn(values, request, event._data if isinstance(event._data, dict) else {})
+
+    parameters = [inspect.Parameter(f"value{n}", POSITIONAL) for n in range(len(inputs))]
+    return signed(call, [*parameters, special("request", gr.Request), special("event", gr.EventData)])
+
+
+POSITIONAL = inspect.Parameter.POSITIONAL_OR_KEYWORD
+
+
+def special(name: str, kind: type) -> inspect.Parameter:
+    """A parameter that gradio fills in by its type."""
+    return inspect.Parameter(name, POSITIONAL, default=None, annotation=kind)
+
+
+def signed(call: Callable[..., Any], parameters: list[inspect.Parameter], returns: Any = Any) -> Callable[..., Any]:
+    """Give a function of `*arguments` the signature that gradio is to see; it looks at both of these."""
+    call.__signature__ = inspect.Signature(parameters, return_annotation=returns)
+    call.__annotations__ = {p.name: p.annotation for p in parameters} | {"return": returns}
+    return call

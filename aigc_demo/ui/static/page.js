@@ -1,0 +1,184 @@
+// The page's own script, in the head: it runs before gradio starts.
+//
+// language: the page's language, "en" or "zh"; gradio reads navigator.language once, when it starts, so a
+//   choice made on the page is remembered and put there before.
+// store: this browser's conversations, in IndexedDB. Nothing of them stays on the server.
+(() => {
+  const KEY = "aigc-language";
+  const memory = (storage) => ({
+    get: (key) => { try { return storage().getItem(key); } catch { return null; } },
+    set: (key, value) => { try { storage().setItem(key, value); } catch { /* a browser that refuses storage still works */ } },
+    remove: (key) => { try { storage().removeItem(key); } catch { /* likewise */ } },
+  });
+  const browser = memory(() => localStorage);
+  const tab = memory(() => sessionStorage);
+
+  const asked = new URLSearchParams(location.search).get("lang") || browser.get(KEY) || navigator.language || "en";
+  const language = asked.toLowerCase().startsWith("zh") ? "zh" : "en";
+  for (const [name, value] of [["language", language], ["languages", [language]]]) {
+    Object.defineProperty(navigator, name, { get: () => value, configurable: true });
+  }
+  document.documentElement.lang = language === "zh" ? "zh-CN" : "en";
+  document.documentElement.dataset.language = language;
+
+  function setLanguage(to) {
+    if (to === language) return;
+    browser.set(KEY, to);
+    const url = new URL(location.href);
+    url.searchParams.delete("lang");
+    location.replace(url);
+    if (url.href === location.href) location.reload();
+  }
+
+  // ---- conversations -------------------------------------------------------------------------------------------
+
+  const DRAFT = "aigc-draft", CURRENT = "aigc-conversation";
+  let database = null;
+  let current = null; // {id, revision}: what this tab shows, and the revision that it last read or wrote
+
+  function open() {
+    database ??= new Promise((resolve, reject) => {
+      const request = indexedDB.open("aigc-demo", 1);
+      request.onupgradeneeded = () => {
+        request.result.createObjectStore("conversations", { keyPath: "id" });
+        request.result.createObjectStore("answers", { keyPath: ["conversation", "node"] });
+      };
+      request.onsuccess = () => resolve(request.result);
+      request.onerror = () => reject(request.error);
+    });
+    return database;
+  }
+
+  async function transact(stores, mode, work) {
+    const db = await open();
+    return new Promise((resolve, reject) => {
+      const transaction = db.transaction(stores, mode);
+      let result;
+      transaction.oncomplete = () => resolve(result);
+      transaction.onerror = transaction.onabort = () => reject(transaction.error);
+      work(...stores.map((name) => transaction.objectStore(name)), (value) => { result = value; });
+    });
+  }
+
+  const freshId = () => Array.from(crypto.getRandomValues(new Uint8Array(9)), (b) => b.toString(36)).join("");
+  const answersOf = (id) => IDBKeyRange.bound([id], [id, []]);
+
+  function title(conversation) {
+    const first = conversation.nodes.find((node) => node.role === "user");
+    return (first ? first.content : "").replace(/\s+/g, " ").slice(0, 80);
+  }
+
+  const store = {
+    // The conversation of this tab, or the one asked for; null where there is none. Never fails: a browser
+    // that refuses storage only forgets.
+    async load(id) {
+      id = id || tab.get(CURRENT);
+      current = { id: freshId(), revision: 0 };
+      if (!id) return null;
+      try {
+        const found = await transact(["conversations"], "readonly", (conversations, done) => {
+          conversations.get(id).onsuccess = (event) => done(event.target.result);
+        });
+        if (!found) return null;
+        current = { id, revision: found.revision };
+        tab.set(CURRENT, id);
+        return found.conversation;
+      } catch (error) { return store.trouble(error), null; }
+    },
+
+    // Keeps the conversation and what belongs to its newest answer. Where another tab has written the same
+    // conversation since (a duplicated tab), this one goes on under an id of its own.
+    async save(conversation, answer) {
+      [conversation, answer] = JSON.parse(JSON.stringify([conversation, answer || null])); // gradio's values are proxies
+      if (!conversation || !conversation.nodes || !conversation.nodes.length) return;
+      current ??= { id: freshId(), revision: 0 };
+      try {
+        await transact(["conversations", "answers"], "readwrite", (conversations, answers) => {
+          conversations.get(current.id).onsuccess = (event) => {
+            const there = event.target.result;
+            if (there && there.revision !== current.revision) {
+              const from = current.id;
+              current = { id: freshId(), revision: 0 };
+              answers.getAll(answersOf(from)).onsuccess = (copies) => {
+                for (const copy of copies.target.result) answers.put({ ...copy, conversation: current.id });
+                write();
+              };
+            } else write();
+          };
+          function write() {
+            current.revision += 1;
+            conversations.put({
+              id: current.id, revision: current.revision, title: title(conversation),
+              updated: Date.now(), conversation,
+            });
+            if (answer && answer.node) answers.put({ conversation: current.id, ...answer });
+          }
+        });
+        tab.set(CURRENT, current.id);
+        tab.remove(DRAFT);
+        store.changed();
+      } catch (error) { store.trouble(error); }
+    },
+
+    // What belongs to one answer: {node, view, recipe, facts}; null where it was not kept.
+    async answer(node) {
+      if (!current || !node) return null;
+      try {
+        return await transact(["answers"], "readonly", (answers, done) => {
+          answers.get([current.id, node]).onsuccess = (event) => done(event.target.result || null);
+        });
+      } catch (error) { return store.trouble(error), null; }
+    },
+
+    async list() {
+      return transact(["conversations", "answers"], "readonly", (conversations, answers, done) => {
+        conversations.getAll().onsuccess = (event) => {
+          const rows = event.target.result.map(({ id, title, updated, conversation }) =>
+            ({ id, title, updated, here: current && current.id === id, bytes: JSON.stringify(conversation).length }));
+          answers.openCursor().onsuccess = ({ target: { result: cursor } }) => {
+            if (!cursor) return done(rows.sort((a, b) => b.updated - a.updated));
+            const row = rows.find((r) => r.id === cursor.value.conversation);
+            if (row) row.bytes += JSON.stringify(cursor.value).length;
+            cursor.continue();
+          };
+        };
+      });
+    },
+
+    async remove(id) {
+      await transact(["conversations", "answers"], "readwrite", (conversations, answers) => {
+        if (id) { conversations.delete(id); answers.delete(answersOf(id)); } else { conversations.clear(); answers.clear(); }
+      });
+      if (!id || (current && current.id === id)) store.begin();
+      store.changed();
+    },
+
+    // The next save starts a conversation of its own.
+    begin() {
+      current = { id: freshId(), revision: 0 };
+      tab.remove(CURRENT);
+      tab.remove(DRAFT);
+    },
+
+    changed() { document.dispatchEvent(new CustomEvent("aigc-stored")); },
+    trouble(error) {
+      console.warn("aigc: the browser did not store this", error);
+      document.dispatchEvent(new CustomEvent("aigc-storage-trouble", { detail: error && error.name }));
+    },
+  };
+
+  // What was typed and not sent outlives a reload.
+  document.addEventListener("input", (event) => {
+    if (event.target.closest && event.target.closest("#text-prompt")) tab.set(DRAFT, event.target.value);
+  });
+
+  function download(name, text) {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([text], { type: "application/json" }));
+    link.download = name;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+  }
+
+  window.aigc = { ...window.aigc, language, setLanguage, store, download, draft: () => tab.get(DRAFT) || "" };
+})();

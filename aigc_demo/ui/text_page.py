@@ -1,0 +1,252 @@
+"""What the Text tab does on a click, without its layout: a Click comes in, Updates go out.
+
+A conversation comes from the browser with every click and goes back with every answer.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import gradio as gr
+from aigc_demo.ui.token_view import view_of
+
+from aigc_demo import recipe
+from aigc_demo.engine import Engine
+from aigc_demo.errors import Invalid, UserError
+from aigc_demo.generators.text import TextParams
+from aigc_demo.generators.text_rows import TEXT, TextSpec
+from aigc_demo.generators.tokens import TextResult, Token
+from aigc_demo.models import GIB
+from aigc_demo.results import Done, Step
+from aigc_demo.ui import facts
+from aigc_demo.ui.conversation import Conversation
+from aigc_demo.ui.run import paced, run
+from aigc_demo.words import Words
+
+LANGUAGES = {"en": Words("English", "英语"), "zh": Words("Chinese", "中文")}
+KEEP: Any = object()
+"""An Update's way to say "leave it as it is", where None means "empty it"."""
+
+
+@dataclass(frozen=True)
+class Click:
+    """What the page sends with every click.
+
+    settings: names and values of the form. given: the beginning that a restored recipe gives the next answer.
+    event: what the component says of it (the index of a message, an edited text, a chosen token).
+    """
+
+    conversation: Conversation
+    settings: dict[str, Any]
+    language: str
+    session: str
+    given: Any = None
+    event: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Update:
+    """What the page shows from now on. busy: an answer is being written. final: never to be skipped."""
+
+    conversation: Conversation = KEEP
+    messages: list[dict[str, Any]] = KEEP
+    status: str = KEEP
+    view: dict[str, Any] | None = KEEP
+    recipe: dict[str, Any] | None = KEEP
+    read: str = KEEP
+    prompt: str = KEEP
+    given: Any = KEEP
+    busy: bool = KEEP
+    settings: dict[str, Any] = KEEP
+    final: bool = False
+
+
+EMPTY = Update(Conversation(), status="", view=None, recipe=None, read="", given=None, final=True)
+
+
+def ask(engine: Engine, click: Click) -> Iterator[Update]:
+    """Send the prompt as a new turn."""
+    typed, mode = click.settings["prompt"], click.settings["mode"]
+    TextParams.of({"prompt": typed, "mode": mode})  # before it becomes a turn
+    given = click.given if isinstance(click.given, dict) and click.given.get("prompt") == typed else {}
+    talk = click.conversation.ask(typed, mode, click.conversation.leaf)
+    return _answer(engine, replace(click, conversation=talk), given.get("tokens", []), sent=True)
+
+
+def retry(engine: Engine, click: Click) -> Iterator[Update]:
+    """Answer a question again: that of the message clicked on, or the last one."""
+    path = click.conversation.path()
+    asked = [turn.id for turn in path[: click.event.get("index", len(path)) + 1] if turn.role == "user"]
+    if not asked:
+        return iter(())
+    return _answer(engine, replace(click, conversation=click.conversation.show(asked[-1])), [])
+
+
+def edit(engine: Engine, click: Click) -> Iterator[Update]:
+    """Ask a changed question in the place of an earlier one; the earlier one stays as a branch."""
+    turn = click.conversation.path()[click.event["index"]]
+    content = TextParams.of({"prompt": typed_text(click.event["value"])}).prompt
+    talk = click.conversation.ask(content, turn.mode, turn.parent)
+    return _answer(engine, replace(click, conversation=talk), [])
+
+
+def follow(engine: Engine, click: Click) -> Iterator[Update]:
+    """Go on from another token of an answer: a branch of the same question."""
+    answer = click.conversation.nodes[click.event["node"]]
+    prefix = [*answer.tokens[: click.event["index"]], click.event["id"]]
+    return _answer(engine, replace(click, conversation=click.conversation.show(answer.parent)), prefix)
+
+
+def _answer(engine: Engine, click: Click, prefix: list[int], sent: bool = False) -> Iterator[Update]:
+    """Answer the shown leaf, a user's turn. sent: the prompt box holds that turn; it is emptied, and filled again on trouble."""
+    asked = click.conversation.nodes[click.conversation.leaf or ""]
+    values = {
+        **click.settings,
+        "prompt": asked.content,
+        "mode": asked.mode,
+        "history": click.conversation.history(asked.id),
+        "answer_prefix": prefix,
+        "token_details": True,
+    }
+    yield Update(busy=True, status="", view=None, prompt="" if sent else KEEP)
+    try:
+        updates = _updates(run(engine, TEXT, values, click.session), click.conversation, click.language)
+        yield from paced((update, update.final) for update in updates)
+    except Exception:
+        yield Update(busy=False, status="", prompt=asked.content if sent else KEEP)
+        raise
+
+
+def _updates(steps: Iterator[Step[Any] | Done[TextResult]], talk: Conversation, language: str) -> Iterator[Update]:
+    tokens: list[Token] = []
+    shown = shown_messages(talk)
+    for item in steps:
+        if isinstance(item, Done):
+            yield _finished(item, talk, language)
+        elif item.stage == "decode" and item.value is not None:
+            tokens.extend(replace(token, head=None) for token in item.value.tokens)
+            yield Update(
+                messages=[*shown, {"role": "assistant", "content": shown_text(item.value.text)}],
+                status=facts.progress(item, language),
+                view=view_of(tokens, TextParams(prompt="-"), live=True),
+            )
+        else:
+            yield Update(messages=shown, status=facts.progress(item, language), final=item.stage == "load")
+
+
+def _finished(done: Done[TextResult], talk: Conversation, language: str) -> Update:
+    result = done.value
+    talk = talk.answer(result.text, [token.id for token in result.tokens])
+    return Update(
+        talk,
+        status=facts.text_facts(done.recipe, language),
+        view=view_of(result.tokens, TextParams.of(done.recipe["settings"]), node=talk.leaf or ""),
+        recipe=done.recipe,
+        read=result.prompt_text,
+        given=None,
+        busy=False,
+        final=True,
+    )
+
+
+def restore(data: bytes, language: str) -> Update:
+    """A recipe's file -> the whole form, the conversation before its prompt, and the prompt, ready to be sent."""
+    found = recipe.read(data)
+    if found.family != TEXT.name:
+        raise Invalid(Words("This recipe is not for text.", "该配方不是文本配方。"))
+    request: TextParams = TextParams.of(found.settings)
+    talk = Conversation()
+    for turn in request.history:
+        if turn["role"] == "user":
+            talk = talk.ask(turn["content"], "chat", talk.leaf)
+        elif talk.leaf:
+            talk = talk.answer(turn["content"], [])
+    said = Words("Restored. Send the prompt to make the result again.", "已恢复。发送提示词即可重现结果。")
+    return replace(
+        EMPTY,
+        conversation=talk,
+        settings=request.values(),
+        prompt=request.prompt,
+        given={"prompt": request.prompt, "tokens": request.answer_prefix} if request.answer_prefix else None,
+        status=facts.note(said.to(language)),
+    )
+
+
+def shown_messages(conversation: Conversation) -> list[dict[str, Any]]:
+    """The shown branch for gr.Chatbot."""
+    return [{"role": m["role"], "content": shown_text(m["content"])} for m in conversation.messages()]
+
+
+_CODE = re.compile(r"(```.*?(?:```|\Z)|`[^`\n]*`)", re.DOTALL)
+
+
+_TAG = re.compile(r"<(?=[A-Za-z/!?])")
+
+
+def shown_text(text: str) -> str:
+    """Markdown in which tags outside of code are text: somebody who writes about <div> wants to read <div>."""
+    parts = _CODE.split(text)
+    return "".join(part if n % 2 else _TAG.sub("&lt;", part) for n, part in enumerate(parts))
+
+
+def typed_text(shown: str) -> str:
+    """The inverse of `shown_text`, for a message that was edited on the page."""
+    parts = _CODE.split(shown)
+    return "".join(part if n % 2 else html.unescape(part) for n, part in enumerate(parts))
+
+
+def model_choices(engine: Engine) -> list[tuple[str, str]]:
+    """(label, id) of the rows and of the folders under models/."""
+    rows = [(f"{row.name} — {row.licence}", row.id) for row in TEXT.rows.values()]
+    return [*rows, *((engine.folder_id(folder), engine.folder_id(folder)) for folder in engine.folders())]
+
+
+def model_note(engine: Engine, model: str, language: str) -> str:
+    """What to know of a model before running it: languages, size, licence, and whether it fits here."""
+    try:
+        spec = engine.spec(TEXT, model)
+    except UserError as error:
+        return facts.note(error.words.to(language), "warn")
+    assert isinstance(spec, TextSpec)
+    need = spec.memory_need(engine.device)
+    rows = [
+        (Words("Languages", "语言"), ", ".join(LANGUAGES[code].to(language) for code in spec.languages)),
+        (Words("Parameters", "参数量"), f"{spec.parameters / 1e6:,.0f} M" if spec.parameters else ""),
+        (Words("Download", "下载量"), f"{spec.download_bytes / 1e6:,.0f} MB" if spec.download_bytes else ""),
+        (Words("Memory", "内存"), f"{need / GIB:.1f} GiB" if need else ""),
+        (Words("Context", "上下文"), f"{spec.context:,}" if spec.context else ""),
+        (Words("Licence", "许可证"), spec.licence),
+    ]
+    over = spec.shortfall(engine.device)
+    too_large = Words(
+        "Does not fit: this device is {over:.1f} GiB too small for it.", "放不下：此设备还差 {over:.1f} GiB。"
+    ).format(over=over / GIB)
+    return (
+        facts.note(spec.note.to(language) if spec.note else "")
+        + facts.facts(rows, language)
+        + (facts.note(too_large.to(language), "warn") if over else "")
+    )
+
+
+AT_ZERO = Words(
+    "No effect at temperature 0: the likeliest token always wins.", "温度为 0 时不起作用：总是取最可能的词元。"
+)
+COMPLETING = Words(
+    "No effect in the mode “Complete”: the model reads your text alone.", "在“续写”模式下不起作用：模型只读你的文字。"
+)
+IDLE = {"top_k": AT_ZERO, "top_p": AT_ZERO, "min_p": AT_ZERO, "seed": AT_ZERO, "system_prompt": COMPLETING}
+"""Fields that can be without effect, and why."""
+
+
+def what_is_idle(temperature: Any, mode: Any, language: str) -> list[dict[str, Any]]:
+    """Updates for the IDLE fields: disabled with the reason, or enabled with their own help."""
+    markers = TextParams.markers()
+    idle = {AT_ZERO: temperature == 0, COMPLETING: mode == "complete"}
+    return [
+        gr.update(interactive=not idle[why], info=(why if idle[why] else markers[name][1].help).to(language))
+        for name, why in IDLE.items()
+    ]
