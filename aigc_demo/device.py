@@ -52,7 +52,7 @@ class Device:
             import torch
 
             return torch.cuda.mem_get_info()[0]
-        return min(_machine_memory().available, _container_limit())
+        return min(_machine_memory().available, max(0, _container_limit() - self.memory_in_use()))
 
     def memory_in_use(self) -> int:
         """Bytes that this process holds on the device: what torch allocated, or the process's resident size."""

@@ -193,4 +193,4 @@ class Engine:
 
 def _file_bytes(folder: Path) -> int:
     """The size of a folder's weights, which is near enough to what they take in memory."""
-    return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    return sum(file.stat().st_size for file in folder.rglob("*.safetensors"))

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
 from aigc_demo.device import MemoryMeter, uniforms
-from aigc_demo.errors import Invalid, TooLong
+from aigc_demo.errors import Invalid, ModelDamaged, TooLong
 from aigc_demo.generators.detokenize import parse_stops
 from aigc_demo.generators.text_model import Passes, TextModel, encode_prompt
 from aigc_demo.generators.tokens import Answer, TextResult, Token, Writing, describe_head
@@ -310,7 +310,8 @@ def generate(
             finish = "stopped"
             break
         for logits in rows:
-            if len(answer.tokens) < len(forced):
+            # an end or a stop string may stand inside it, where the stop strings have changed since
+            if len(answer.tokens) < len(forced) and answer.finish is None:
                 choose(logits)
     if forced:
         yield Step("decode", len(answer.tokens), limit, Writing(answer.shown, tuple(answer.tokens)))
@@ -360,6 +361,15 @@ def pick(
     """One token from the logits of one position (float32, length V, on the CPU), or the record of a forced one."""
     from aigc_demo.generators.sampling import draw, penalise_repetition, rank
 
+    log_total = logits.logsumexp(0)
+    if log_total.isnan():
+        raise ModelDamaged(
+            Words(
+                "The model computed no numbers any more (NaN). Its weights are damaged, or overflow in this number format: "
+                "start the app with --dtype float32, or choose another model.",
+                "模型算出的已不是数字（NaN）。它的权重已损坏，或者在此数值格式下溢出：请用 --dtype float32 启动应用，或选择其他模型。",
+            )
+        )
     scores = penalise_repetition(logits, seen, request.repetition_penalty)
     ranking = rank(scores, request.temperature, request.top_k, request.top_p, request.min_p, uniform)
     if forced is None:
@@ -368,9 +378,15 @@ def pick(
         chance = float(ranking.probabilities[place])
     else:
         token = forced
-        place = int((scores > scores[token]).sum())
-        chance = float(ranking.probabilities[place]) if place < ranking.probabilities.numel() else 0.0
-    log_total = logits.logsumexp(0)
+        ranked = (ranking.ids == token).nonzero()
+        place = int(ranked[0]) if len(ranked) else max(len(ranking.ids), int((scores > scores[token]).sum()))
+        if place < ranking.probabilities.numel():
+            chance = float(ranking.probabilities[place])
+        elif place < ranking.kept:  # nothing is filtered, and the ranking was cut short above it
+            scaled = scores / request.temperature
+            chance = float((scaled[token] - scaled.logsumexp(0)).exp())
+        else:
+            chance = 0.0
     head = describe_head(logits, scores, log_total, ranking, loaded) if request.token_details else None
     probability = float((logits[token] - log_total).exp())
     return Token(token, "", loaded.piece(token), probability, chance, place, head)

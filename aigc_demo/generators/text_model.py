@@ -24,7 +24,8 @@ log = logging.getLogger(__name__)
 CHUNK = 512
 """Prompt tokens per forward pass: a long prompt can be stopped, and shows its progress, between two chunks."""
 TEMPLATE_SECONDS = 2.0
-"""A chat template is a program, and perhaps a stranger's: it gets this long."""
+"""A chat template is a program, and perhaps a stranger's: it gets this long, and this many characters."""
+LONGEST_RENDERED = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -99,10 +100,13 @@ class Passes:
 
 def load(folder: Path, device: Device, template_options: dict[str, Any] | None = None) -> TextModel:
     """A causal LM in `save_pretrained` format, on the device. Raises `ModelDamaged` where the folder is not one."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
+    # transformers 5 rebuilds some named classes (GPT2Tokenizer, which SmolLM2 declares) without the pre-tokenizer that
+    # tokenizer.json says, and then splits numbers differently from how the model was trained
+    reader: Any = PreTrainedTokenizerFast if (folder / "tokenizer.json").exists() else AutoTokenizer
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        tokenizer = reader.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
         model: Any = AutoModelForCausalLM.from_pretrained(
             folder, dtype=device.torch_dtype, use_safetensors=True, trust_remote_code=False, local_files_only=True
         )
@@ -144,16 +148,14 @@ def encode_prompt(
 
 
 def _apply_template(turns: list[dict[str, str]], loaded: TextModel) -> list[int]:
-    from jinja2 import TemplateError
-
+    options = {"add_generation_prompt": True, **loaded.template_options}
     try:
         with _time_limit(TEMPLATE_SECONDS):
+            text = loaded.tokenizer.apply_chat_template(turns, tokenize=False, **options)
+            if len(text) > LONGEST_RENDERED:  # before the tokenizer, which nothing can interrupt
+                raise ValueError(f"the template made {len(text):,} characters")
             return loaded.tokenizer.apply_chat_template(
-                turns,
-                add_generation_prompt=True,
-                sanitize_control_tokens=True,
-                return_dict=False,
-                **loaded.template_options,
+                turns, sanitize_control_tokens=True, return_dict=False, **options
             )
     except TimeoutError as error:
         raise ModelDamaged(
@@ -163,8 +165,8 @@ def _apply_template(turns: list[dict[str, str]], loaded: TextModel) -> list[int]
                 "该模型的对话模板运行超过 {n:g} 秒，已被中止。请选择其他模型，或使用“续写”模式。",
             ).format(n=TEMPLATE_SECONDS)
         ) from error
-    except TemplateError as error:
-        log.warning("chat template: %s", error)
+    except Exception as error:  # a template is somebody's program, and may raise anything
+        log.warning("chat template", exc_info=error)
         raise Invalid(
             Words(
                 "This model's chat template refuses this conversation. Clear the system prompt or the conversation, or "
@@ -176,11 +178,14 @@ def _apply_template(turns: list[dict[str, str]], loaded: TextModel) -> list[int]
 
 @contextmanager
 def _time_limit(seconds: float) -> Iterator[None]:
-    """Raise TimeoutError inside Python code of this thread that runs longer. A template compiles to such code."""
-    deadline = time.monotonic() + seconds
+    """Raise TimeoutError inside Python code of this thread that computes longer. A template compiles to such code.
+
+    The thread's own time, so that nobody's template is blamed for a busy machine.
+    """
+    deadline = time.thread_time() + seconds
 
     def watch(frame: FrameType, event: str, argument: Any) -> Any:
-        if time.monotonic() > deadline:
+        if time.thread_time() > deadline:
             raise TimeoutError
         return watch
 

@@ -57,7 +57,9 @@ QWEN3 = {"temperature": 0.7, "top_k": 20, "top_p": 0.8, "min_p": 0.0, "repetitio
 """For answers without thinking, as its model card says."""
 
 
-def _smollm2(id: str, size: str, parameters: int, kv_bytes: int, note: Words, wheel: Wheel | None = None) -> TextSpec:
+def _smollm2(
+    id: str, size: str, parameters: int, download_bytes: int, kv_bytes: int, note: Words, wheel: Wheel | None = None
+) -> TextSpec:
     repo = f"HuggingFaceTB/SmolLM2-{size}-Instruct"
     return TextSpec(
         id=id,
@@ -65,7 +67,7 @@ def _smollm2(id: str, size: str, parameters: int, kv_bytes: int, note: Words, wh
         source=Source(repo=repo, wheel=wheel),
         licence="Apache-2.0",
         parameters=parameters,
-        download_bytes=wheel.download_bytes if wheel else parameters * 2,
+        download_bytes=download_bytes,
         note=note,
         defaults=SMOLLM2,
         languages=("en",),
@@ -94,12 +96,12 @@ def _qwen3(id: str, size: str, parameters: int, download_bytes: int, kv_bytes: i
 MODELS: dict[str, TextSpec] = {
     row.id: row
     for row in (
-        _smollm2("smollm2-135m", "135M", 134_515_008, 23_040, ENGLISH_ONLY, SMOLLM2_WHEEL),
-        _smollm2("smollm2-360m", "360M", 361_821_120, 40_960, ENGLISH_ONLY),
-        _smollm2("smollm2-1.7b", "1.7B", 1_711_376_384, 196_608, ENGLISH),
+        _smollm2("smollm2-135m", "135M", 134_515_008, 269_060_552, 23_040, ENGLISH_ONLY, SMOLLM2_WHEEL),
+        _smollm2("smollm2-360m", "360M", 361_821_120, 723_674_912, 40_960, ENGLISH_ONLY),
+        _smollm2("smollm2-1.7b", "1.7B", 1_711_376_384, 3_422_777_952, 196_608, ENGLISH),
         _qwen3("qwen3-0.6b", "0.6B", 596_049_920, 1_503_300_328, 114_688),
-        _qwen3("qwen3-1.7b", "1.7B", 1_720_574_976, 4_063_515_640, 114_688),
-        _qwen3("qwen3-4b", "4B", 4_022_468_096, 8_044_982_080, 147_456),
+        _qwen3("qwen3-1.7b", "1.7B", 1_720_574_976, 4_063_515_592, 114_688),
+        _qwen3("qwen3-4b", "4B", 4_022_468_096, 8_044_982_000, 147_456),
     )
 }
 

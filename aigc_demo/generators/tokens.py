@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
 HEAD = 40
 """How many of the likeliest tokens the token view keeps at each position; the others it keeps as a histogram."""
-TAIL_BINS = 32
+TAIL_BINS = 40
+TAIL_SPAN = 20.0
+"""What scores this much less than the head's last is counted in the lowest bin: it has no mass to speak of."""
+FARTHEST = 1e30
+"""Stands for minus infinity, which some models give to tokens that they mask."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class Head:
     ids, pieces, scores, probabilities: the HEAD likeliest tokens, ranked by score. `scores` are logits after the
     repetition penalty and before temperature; `probabilities` are the model's own (temperature 1, no filter).
     counts: filter -> tokens left after it. tail: how many of the other tokens score in each of TAIL_BINS
-    equal bins from `low` up to the last of `scores`.
+    equal bins from `low` up to the last of `scores`; the lowest also counts what scores less.
     """
 
     ids: list[int]
@@ -85,10 +89,16 @@ def describe_head(
     """The parts of one position's distribution that the token view keeps."""
     ids = ranking.ids[:HEAD]
     top = ranking.scores[:HEAD]
-    low, high = float(scores.min()), float(top[-1])
-    tail = scores.histc(TAIL_BINS, low, high) if high > low else scores.new_zeros(TAIL_BINS)
-    # the head's own last token, and its equals in it, fall into the last bin
-    tail[-1] -= int((top <= high).sum())
+    high = float(top[-1].clamp(min=-FARTHEST))
+    low = max(float(scores.min()), high - TAIL_SPAN)
+    scores, top = scores.clamp(min=low), top.clamp(min=low)
+    if high > low:
+        tail = scores.histc(TAIL_BINS, low, high)
+        # the head's own last token, and its equals in it, fall into the last bin
+        tail[-1] -= int((top <= high).sum())
+    else:  # whatever is left is equal to the head's last
+        tail = scores.new_zeros(TAIL_BINS)
+        tail[-1] = len(scores) - len(ids)
     names = ids.tolist()
     return Head(
         ids=names,

@@ -79,7 +79,9 @@ class Parts:
             out[self.send] = gr.update(visible=not update.busy)
             out[self.stop] = gr.update(visible=update.busy)
         if update.settings is not KEEP:
-            out |= {self.form.components[name]: update.settings[name] for name in self.form.names}
+            out |= {
+                self.form.components[name]: value for name, value in update.settings.items() if name in self.form.names
+            }
         same = {
             self.chat: update.messages,
             self.status: update.status,
@@ -88,6 +90,7 @@ class Parts:
             self.read: update.read,
             self.form.components["prompt"]: update.prompt,
             self.given: update.given,
+            self.model_note: update.model_note,
         }
         return out | {component: value for component, value in same.items() if value is not KEEP}
 
@@ -95,7 +98,7 @@ class Parts:
     def painted(self) -> list[Any]:
         """Everything that `paint` may change."""
         parts = [self.conversation, self.given, self.chat, self.status, self.branch, self.send, self.stop, self.view]
-        return [*parts, self.recipe, self.read, *self.form.inputs]
+        return [*parts, self.recipe, self.read, self.model_note, *self.form.inputs]
 
 
 def build(engine: Engine, say: Catalogue, language: gr.Textbox, arrived: Dependency) -> None:
@@ -273,9 +276,13 @@ def _bind(engine: Engine, parts: Parts, language: gr.Textbox, arrived: Dependenc
     def note(model: str, language: str) -> str:
         return text_page.model_note(engine, model, language)
 
-    described = {"inputs": [model, language], "outputs": [parts.model_note], **PRIVATE}
-    arrived.then(note, **described)
-    model.change(note, **described)
+    arrived.then(note, [model, language], [parts.model_note], **PRIVATE)
+    model.input(
+        lambda model, language: parts.paint(text_page.chosen(engine, model, language)),
+        [model, language],
+        parts.painted,
+        **PRIVATE,
+    )
 
     knobs = [form.components["temperature"], form.components["mode"]]
     idle = {

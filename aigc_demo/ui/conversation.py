@@ -118,12 +118,13 @@ def _node(entry: Any) -> Node | None:
     fine = (
         isinstance(id, str)
         and 0 < len(id) <= 20
+        and id == clean(id)
         and (parent is None or isinstance(parent, str))
         and role in ("user", "assistant")
         and isinstance(content, str)
         and mode in ("chat", "complete")
         and isinstance(tokens, list)
-        and all(type(token) is int and token >= 0 for token in tokens)
+        and all(type(token) is int and 0 <= token < 2**31 for token in tokens)
     )
     return Node(id, parent, role, clean(content), mode, tokens) if fine else None  # type: ignore[arg-type]
 

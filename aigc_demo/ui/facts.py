@@ -46,7 +46,7 @@ def text_facts(recipe: Mapping[str, Any], language: str) -> str:
 
     def number(values: Mapping[str, Any], name: str, form: Words, scale: float = 1) -> str:
         value = values.get(name)
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e100:
             return ""
         return form.to(language).format(value * scale if scale != 1 else value)
 

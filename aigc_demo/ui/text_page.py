@@ -5,14 +5,13 @@ A conversation comes from the browser with every click and goes back with every 
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from html import escape, unescape
 from typing import Any
 
 import gradio as gr
-from aigc_demo.ui.token_view import view_of
 
 from aigc_demo import recipe
 from aigc_demo.engine import Engine
@@ -25,6 +24,7 @@ from aigc_demo.results import Done, Step
 from aigc_demo.ui import facts
 from aigc_demo.ui.conversation import Conversation
 from aigc_demo.ui.run import paced, run
+from aigc_demo.ui.token_view import view_of
 from aigc_demo.words import Words
 
 LANGUAGES = {"en": Words("English", "英语"), "zh": Words("Chinese", "中文")}
@@ -62,6 +62,7 @@ class Update:
     given: Any = KEEP
     busy: bool = KEEP
     settings: dict[str, Any] = KEEP
+    model_note: str = KEEP
     final: bool = False
 
 
@@ -184,25 +185,33 @@ def shown_messages(conversation: Conversation) -> list[dict[str, Any]]:
 _CODE = re.compile(r"(```.*?(?:```|\Z)|`[^`\n]*`)", re.DOTALL)
 
 
-_TAG = re.compile(r"<(?=[A-Za-z/!?])")
+_MARKUP = re.compile(r"<(?=[A-Za-z/!?])|&(?=#?[0-9A-Za-z]+;)")
 
 
 def shown_text(text: str) -> str:
-    """Markdown in which tags outside of code are text: somebody who writes about <div> wants to read <div>."""
+    """Markdown in which tags and entities outside of code are text: who writes about <div> or &lt; wants to read that."""
     parts = _CODE.split(text)
-    return "".join(part if n % 2 else _TAG.sub("&lt;", part) for n, part in enumerate(parts))
+    return "".join(part if n % 2 else _MARKUP.sub(lambda m: escape(m[0]), part) for n, part in enumerate(parts))
 
 
 def typed_text(shown: str) -> str:
     """The inverse of `shown_text`, for a message that was edited on the page."""
     parts = _CODE.split(shown)
-    return "".join(part if n % 2 else html.unescape(part) for n, part in enumerate(parts))
+    return "".join(
+        part if n % 2 else re.sub("&(?:lt|amp);", lambda m: unescape(m[0]), part) for n, part in enumerate(parts)
+    )
 
 
 def model_choices(engine: Engine) -> list[tuple[str, str]]:
     """(label, id) of the rows and of the folders under models/."""
     rows = [(f"{row.name} — {row.licence}", row.id) for row in TEXT.rows.values()]
     return [*rows, *((engine.folder_id(folder), engine.folder_id(folder)) for folder in engine.folders())]
+
+
+def chosen(engine: Engine, model: str, language: str) -> Update:
+    """A person chose a model: what to know of it, and the settings that suit it."""
+    row = TEXT.rows.get(model)
+    return Update(model_note=model_note(engine, model, language), settings=dict(row.defaults) if row else KEEP)
 
 
 def model_note(engine: Engine, model: str, language: str) -> str:

@@ -138,7 +138,9 @@ def view_of(tokens: Sequence[Token], request: TextParams, *, node: str = "", liv
             _line(token.id, token.text, token.piece, token.probability, token.chance, token.rank) for token in tokens
         ),
         "heads": "".join((_compact(_head(head)) if head else "") + "\n" for head in heads) if any(heads) else "",
-        "pieces": _compact({i: piece for head in heads if head for i, piece in zip(head.ids, head.pieces, strict=True)}),
+        "pieces": _compact(
+            {i: piece for head in heads if head for i, piece in zip(head.ids, head.pieces, strict=True)}
+        ),
     }
 
 

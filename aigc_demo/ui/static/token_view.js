@@ -239,7 +239,7 @@ function append([id, added, look, probability, chance, rank]) {
   }
   const { first, character, parts } = state.group;
   const chip = option(token, index, "tv-chip");
-  chip.append(look.replace(/[‹›]/g, "").trim() || look);
+  chip.append(MARKS[look] || look.replace(/[‹›]/g, "").trim());
   parts.append(chip);
   token.group = first;
   if (added === "" && isBytes(token)) return;
@@ -523,7 +523,7 @@ function drawPlot() {
   const live = differs ? distribute(scores, set) : ran;
   const after = differs ? live.after : ranAfter;
   const [stays, goes] = others ? live.rest(rows) : [0, 0], ranStays = others ? ran.rest(rows)[0] : 0;
-  const tallest = Math.max(stays + goes, ranStays, ...rows.map((r) => Math.max(after(r) || live.before(r), ranAfter(r))));
+  const tallest = Math.max(stays, ranStays, ...rows.map((r) => Math.max(after(r) || live.before(r), ranAfter(r))));
   const full = AXES.find((limit) => limit >= tallest - 1e-6) || 1;
   const width = (p) => `${Math.min(100, (100 * p) / full).toFixed(2)}%`;
 
@@ -539,6 +539,7 @@ function drawPlot() {
   if (others) {
     const first = rows.findIndex((rank, i) => rank !== i), next = first < 0 ? rows.length : first;
     draw(others, live.kept > next ? stays : 0, goes, ranStays, removedBy(live.counts, next));
+    others.row.classList.toggle("tv-beyond", stays + goes > full);
   }
 
   root.classList.toggle("tv-differs", differs);
