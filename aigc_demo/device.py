@@ -156,7 +156,7 @@ def _device_name(kind: str) -> str:
         return torch.cuda.get_device_name(0)
     if kind == "mps":
         return "Apple GPU"
-    return f"CPU ({torch.get_num_threads()} threads)"
+    return f"CPU × {torch.get_num_threads()}"
 
 
 def _machine_memory() -> Any:

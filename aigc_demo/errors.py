@@ -37,9 +37,5 @@ class OutOfMemory(UserError):
     """The device has not enough memory for this model or this request."""
 
 
-class Busy(UserError):
-    """The queue is full; trying again later will do."""
-
-
 class Stopped(UserError):
     """A run that was stopped before it had anything to show."""

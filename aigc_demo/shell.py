@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import socket
 from collections.abc import Callable
 from html import escape
@@ -72,12 +74,18 @@ def theme() -> gr.Theme:
 def build(engine: Engine) -> tuple[gr.Blocks, Catalogue]:
     """The page, and the words that gradio has to be given at launch."""
     say = Catalogue()
-    with gr.Blocks(title=f"{NAME} · {TITLE.en}", analytics_enabled=False) as page:
-        language = gr.Textbox(visible=False)
+    titles = {language: f"{NAME} · {TITLE.to(language)}" for language in LANGUAGES}
+    with gr.Blocks(title=titles["en"], analytics_enabled=False) as page:
+        language = gr.Textbox("en", visible=False)
         gr.HTML(_header(), js_on_load=LANGUAGE_SWITCH, elem_id="aigc-header")
         device = gr.HTML(elem_id="aigc-device")
         quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-        arrived = page.load(None, js="() => aigc.language", outputs=[language], **quiet)
+        arrived = page.load(
+            None,
+            js=f"() => {{ document.title = {json.dumps(titles)}[aigc.language]; return aigc.language; }}",
+            outputs=[language],
+            **quiet,
+        )
         with gr.Tabs():
             for tab in TABS:
                 tab(engine, say, language, arrived)
@@ -120,7 +128,8 @@ def free_port(host: str, first: int) -> int:
     """The first port from `first` on that nobody listens on; `first` itself if there is none."""
     for port in range(first, min(first + PORTS_TRIED, 65536)):
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if os.name != "nt":  # there it would let a taken port pass for free
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((host, port))
             except OSError:

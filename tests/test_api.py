@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import threading
@@ -48,16 +49,20 @@ class Server:
     page: Any
     http: httpx.Client
 
-    def ask(self, values: dict[str, Any], **headers: str) -> tuple[str, Any]:
-        """Call /generate_text without any client library: the last event's name and its data."""
-        data = [(TextParams.defaults() | values)[name] for name in TextParams.markers()]
+    def call(self, name: str, data: list[Any], **headers: str) -> tuple[str, Any]:
+        """Call an endpoint without any client library: the last event's name and its data."""
         body = json.dumps({"data": data})  # json.dumps writes NaN and "\ud800" as they are
         headers = {"content-type": "application/json", **headers}
-        called = self.http.post("/gradio_api/call/generate_text", content=body, headers=headers)
+        called = self.http.post(f"/gradio_api/call/{name}", content=body, headers=headers)
         assert called.status_code == 200, called.text
-        told = self.http.get(f"/gradio_api/call/generate_text/{called.json()['event_id']}", headers=headers).text
-        event, data_line = told.strip().split("\n\n")[-1].split("\n")
-        return event.removeprefix("event: "), json.loads(data_line.removeprefix("data: "))
+        told = self.http.get(f"/gradio_api/call/{name}/{called.json()['event_id']}", headers=headers).text
+        event, line = told.strip().split("\n\n")[-1].split("\n")
+        return event.removeprefix("event: "), json.loads(line.removeprefix("data: "))
+
+    def ask(self, values: dict[str, Any], **headers: str) -> tuple[str, Any]:
+        """Call /generate_text with the defaults for what is not given."""
+        data = [(TextParams.defaults() | values)[name] for name in TextParams.markers()]
+        return self.call("generate_text", data, **headers)
 
     def refusal(self, values: dict[str, Any], language: str | None = None) -> str:
         """The message that a call ends with."""
@@ -151,17 +156,41 @@ def test_the_mcp_schema(server: Server):
     assert "language model" in tools["generate_text"]["description"]
 
 
-# What the page does for itself takes its state as it comes; a program can call only what is promised.
-def test_the_pages_own_functions_cannot_be_called_by_name(server: Server, client: Client):
-    named = {fn.api_name: fn.api_visibility for fn in server.page.fns.values() if fn.fn}
-    own = [name for name, visibility in named.items() if visibility == "private"]
-    assert {name for name, visibility in named.items() if visibility == "public"} == {"generate_text", "list_models"}
+# What the page does for itself is no promise to programs: it stands in no list, and no client library calls it.
+def test_the_pages_own_functions_are_not_public(server: Server, client: Client):
+    own = page_functions(server)
     assert len(own) > 5
+    tools = server.http.get("/gradio_api/mcp/schema").json()
     for name in own:
-        assert server.http.post(f"/gradio_api/call/{name}", json={"data": []}).status_code == 404
-        assert server.http.post(f"/gradio_api/run/{name}", json={"data": []}).status_code == 404
+        assert name not in [tool["name"] for tool in tools]
         with pytest.raises(ValueError, match="api_name"):
             client.submit(api_name=f"/{name}")
+
+
+# gradio's raw HTTP reaches them all the same: whatever comes in that way, a plain answer goes out and nothing breaks.
+@pytest.mark.parametrize("junk", [None, 7, "x", {"nodes": 5, "leaf": []}, {"path": "/etc/passwd"}])
+def test_the_pages_own_functions_take_no_harm(server: Server, junk: Any):
+    for name, inputs in page_functions(server).items():
+        event, data = server.call(name, [junk] * inputs)
+        assert event in ("complete", "error")
+        assert "root:" not in json.dumps(data)
+
+
+# A recipe is restored from what was uploaded, never from a path on the server that somebody names.
+def test_no_file_of_the_server_can_be_restored(server: Server, tmp_path: Path):
+    recipe = tmp_path / "recipe.json"
+    recipe.write_text(json.dumps({"format": "aigc-demo recipe", "family": "text", "settings": {"prompt": "secret"}}))
+    file = {"path": str(recipe), "meta": {"_type": "gradio.FileData"}}
+    event, data = server.call("restore", [file, "en"])
+    assert event == "error"
+    assert "secret" not in json.dumps(data)
+
+
+def page_functions(server: Server) -> dict[str, int]:
+    """Name -> number of inputs."""
+    named = {fn.api_name: fn for fn in server.page.fns.values() if fn.fn}
+    assert {n for n, fn in named.items() if fn.api_visibility != "private"} == {"generate_text", "list_models"}
+    return {n: len(fn.inputs) for n, fn in named.items() if fn.api_visibility == "private"}
 
 
 # The list says what a program may ask for, the folders of this machine included.
@@ -176,7 +205,7 @@ def test_text_streams(client: Client):
     updates = list(client.submit(**LONG, api_name="/generate_text"))
     assert len(updates) > 2
     texts = [text for text, _ in updates]
-    for before, after in zip(texts, texts[1:], strict=False):
+    for before, after in itertools.pairwise(texts):
         assert after.startswith(before)
     assert [recipe for _, recipe in updates[:-1]] == [{}] * (len(updates) - 1)
     recipe = updates[-1][1]
@@ -245,7 +274,9 @@ def test_every_field_out_of_range(server: Server, name: str, value: Any):
 
 
 # JSON has no NaN and Python's has: it passes every comparison that is asked the wrong way round.
-@pytest.mark.parametrize("name", ["temperature", "top_k", "top_p", "min_p", "repetition_penalty", "max_new_tokens", "seed"])
+@pytest.mark.parametrize(
+    "name", ["temperature", "top_k", "top_p", "min_p", "repetition_penalty", "max_new_tokens", "seed"]
+)
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 def test_numbers_that_are_none(server: Server, name: str, value: float):
     assert f"({name}) must be a finite number" in server.refusal(VALUES | {name: value})
@@ -281,10 +312,8 @@ def test_lone_surrogates(server: Server):
 # Fewer values than there are parameters is a mistake in a program, and must not take the server along.
 @pytest.mark.parametrize("data", [[], ["hello"], ["hello"] * 40])
 def test_a_wrong_number_of_values(server: Server, data: list[Any]):
-    called = server.http.post("/gradio_api/call/generate_text", json={"data": data})
-    assert called.status_code == 200
-    told = server.http.get(f"/gradio_api/call/generate_text/{called.json()['event_id']}").text
-    assert "event: error" in told
+    event, _ = server.call("generate_text", data)
+    assert event == "error"
 
 
 class Brake:
@@ -319,3 +348,14 @@ def test_two_callers_of_whom_one_leaves(server: Server, monkeypatch: pytest.Monk
     assert until(lambda: not workers())
     cancelled, whole = sorted(brake.passes.values())
     assert cancelled < whole == 199
+
+
+# Somebody closes the page, or the connection breaks: nobody is there to read on, so nothing is computed on.
+def test_a_caller_who_hangs_up(server: Server, monkeypatch: pytest.MonkeyPatch):
+    brake = Brake(monkeypatch)
+    data = [(TextParams.defaults() | LONG)[name] for name in TextParams.markers()]
+    called = server.http.post("/gradio_api/call/generate_text", json={"data": data}).json()
+    with server.http.stream("GET", f"/gradio_api/call/generate_text/{called['event_id']}") as told:
+        assert next(told.iter_lines()) == "event: generating"
+    assert until(lambda: not workers())
+    assert max(brake.passes.values()) < 199

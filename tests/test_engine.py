@@ -303,6 +303,7 @@ def garble(name: str) -> Callable[[Path], None]:
         (pickle_only, "safetensors only"),
         (config(auto_map={"AutoModelForCausalLM": "evil.Model"}), "auto_map"),
         (config(hidden_size=48), "cannot be loaded"),
+        (config(num_hidden_layers=3), "model.layers.2."),
         (config(model_type="no_such_type"), "cannot be loaded"),
         (garble("config.json"), "config.json is not valid JSON"),
         (garble("tokenizer.json"), "tokenizer.json is not valid JSON"),

@@ -149,11 +149,15 @@ FILES = st.binary(max_size=200) | (JSON | NEARLY).map(lambda value: json.dumps(v
 @example(written())
 @settings(deadline=None, max_examples=300)
 def test_any_bytes_make_a_recipe_or_words(data: bytes):
+    found = words = None
     try:
         found = recipe.read(data)
     except Invalid as error:
-        assert error.words.en
-        assert error.words.zh
+        words = error.words
+    if found is None:
+        assert words
+        assert words.en
+        assert words.zh
     else:
         assert isinstance(found.family, str)
         assert isinstance(found.settings, dict)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import logging
 import threading
 import typing
@@ -142,16 +143,14 @@ def test_pace_of_any_rhythm(rhythm: list[tuple[float, bool]], per_second: int):
         seen = [int(state) for state in shown(monkeypatch, states, per_second)]
     assert seen == sorted(set(seen))
     assert {n for n, (_, _, final) in enumerate(states) if final} <= set(seen)
-    for before, after in zip(seen, seen[1:], strict=False):
+    for before, after in itertools.pairwise(seen):
         assert states[after][2] or states[after][0] - states[before][0] >= 1 / per_second
 
 
 # What a person can change is said in their language, stays until it is closed, and fills no log.
 @pytest.mark.parametrize(("language", "said"), [("en", BAD.en), ("zh-CN", BAD.zh), ("fr", BAD.en)])
 @pytest.mark.parametrize("kind", [UserError, Invalid, ModelDamaged])
-def test_a_user_error_is_told(
-    kind: type[UserError], language: str, said: str, caplog: pytest.LogCaptureFixture
-):
+def test_a_user_error_is_told(kind: type[UserError], language: str, said: str, caplog: pytest.LogCaptureFixture):
     with pytest.raises(gr.Error) as caught, told_in(language):
         raise kind(BAD)
     assert caught.value.message == said
@@ -221,9 +220,9 @@ def test_an_endpoints_signature_is_the_params():
     assert request.annotation is gr.Request
     assert signature.return_annotation == tuple[str, dict]
     # gradio looks at both, and fills the request in only where both say so
-    assert typing.get_type_hints(made()) == {
-        p.name: p.annotation for p in signature.parameters.values()
-    } | {"return": tuple[str, dict]}
+    assert typing.get_type_hints(made()) == {p.name: p.annotation for p in signature.parameters.values()} | {
+        "return": tuple[str, dict]
+    }
     for name, (_, marker) in TextParams.markers().items():
         assert f"{name}: {marker.help.en}" in made().__doc__
     assert made().__name__ == "generate_text"

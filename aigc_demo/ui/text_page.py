@@ -66,6 +66,8 @@ class Update:
     final: bool = False
 
 
+WAITING = Words("Waiting for its turn", "正在排队")
+ALREADY = Words("An answer is being written. Wait for it, or stop it.", "正在书写一个回答。请等它结束，或先停止它。")
 EMPTY = Update(Conversation(), status="", view=None, recipe=None, read="", given=None, final=True)
 
 
@@ -118,7 +120,8 @@ def _answer(engine: Engine, click: Click, prefix: list[int], sent: bool = False)
         updates = _updates(run(engine, TEXT, values, click.session), click.conversation, click.language)
         yield from paced((update, update.final) for update in updates)
     except Exception:
-        yield Update(busy=False, status="", prompt=asked.content if sent else KEEP)
+        if sent:
+            yield Update(prompt=asked.content)
         raise
 
 
