@@ -107,8 +107,7 @@ def load(folder: Path, device: Device, template_options: dict[str, Any] | None =
     reader: Any = PreTrainedTokenizerFast if (folder / "tokenizer.json").exists() else AutoTokenizer
     try:
         tokenizer = reader.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-        model: Any
-        model, report = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=device.torch_dtype,
             use_safetensors=True,
@@ -116,6 +115,7 @@ def load(folder: Path, device: Device, template_options: dict[str, Any] | None =
             local_files_only=True,
             output_loading_info=True,
         )
+        model, report = loaded
     except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
         raise ModelDamaged(
             Words(

@@ -125,7 +125,8 @@ def _layout(engine: Engine, say: Catalogue) -> Parts:
     part: dict[str, Any] = {"conversation": gr.JSON(visible=False), "given": gr.JSON(visible=False)}
 
     def button(name: str, words: Words, **options: Any) -> None:
-        part[name] = gr.Button(say(words), elem_id=f"text-{name}", min_width=90, **options)
+        # "text-stop" is the field of stop strings
+        part[name] = gr.Button(say(words), elem_id=f"text-{name}-button", min_width=90, **options)
 
     with gr.Row(elem_classes="aigc-columns"):
         with gr.Column(scale=3, min_width=320):
@@ -246,6 +247,7 @@ def _bind(engine: Engine, parts: Parts, language: gr.Textbox, arrived: Dependenc
         (parts.again.click, text_page.retry),
         (parts.chat.retry, text_page.retry),
         (parts.chat.edit, text_page.edit),
+        (parts.chat.example_select, text_page.suggest),
         (parts.view.branch, text_page.follow),
     ):
         trigger(wait, [language], parts.painted, **QUICK)
@@ -264,8 +266,13 @@ def _bind(engine: Engine, parts: Parts, language: gr.Textbox, arrived: Dependenc
     parts.stop.click(stop, **QUICK)
 
     def reopen(data: Any, recipe: Any, language: str) -> dict[Any, Any]:
-        found = facts.text_facts(recipe, language) if isinstance(recipe, dict) else ""
-        return parts.paint(Update(Conversation.read(data), status=found))
+        return parts.paint(text_page.reopen(Conversation.read(data), recipe, language))
+
+    def suggestions(language: str) -> dict[str, Any]:
+        shown = [{"text": text, "display_text": words.to(language)} for text, words in text_page.SUGGESTIONS.items()]
+        return gr.update(examples=shown)
+
+    arrived.then(suggestions, [language], [parts.chat], **QUICK)
 
     shown = {"inputs": [parts.conversation, parts.recipe, language], "outputs": parts.painted, **QUICK}
     loaded = {"outputs": [parts.conversation, *answer, prompt]}

@@ -20,6 +20,7 @@ from aigc_demo.generators.text import TextParams
 from aigc_demo.generators.text_rows import TEXT, TextSpec
 from aigc_demo.generators.tokens import TextResult, Token
 from aigc_demo.models import GIB
+from aigc_demo.params import clean
 from aigc_demo.results import Done, Step
 from aigc_demo.ui import facts
 from aigc_demo.ui.conversation import Conversation
@@ -66,6 +67,12 @@ class Update:
     final: bool = False
 
 
+SUGGESTIONS = {
+    "Explain in two sentences why the sky is blue.": Words("Why is the sky blue?", "天空为什么是蓝色的？（用英语）"),
+    "Write a haiku about the sea.": Words("A haiku about the sea", "写一首关于大海的俳句（用英语）"),
+    "Give me three names for a small bakery.": Words("Three names for a bakery", "给面包店起三个名字（用英语）"),
+}
+"""What is sent -> what is shown. English, as the model that everybody starts with knows nothing else."""
 WAITING = Words("Waiting for its turn", "正在排队")
 ALREADY = Words("An answer is being written. Wait for it, or stop it.", "正在书写一个回答。请等它结束，或先停止它。")
 EMPTY = Update(Conversation(), status="", view=None, recipe=None, read="", given=None, final=True)
@@ -78,6 +85,11 @@ def ask(engine: Engine, click: Click) -> Iterator[Update]:
     given = click.given if isinstance(click.given, dict) and click.given.get("prompt") == typed else {}
     talk = click.conversation.ask(typed, mode, click.conversation.leaf)
     return _answer(engine, replace(click, conversation=talk), given.get("tokens", []), sent=True)
+
+
+def suggest(engine: Engine, click: Click) -> Iterator[Update]:
+    """Send one of the suggestions that an empty conversation shows."""
+    return ask(engine, replace(click, settings={**click.settings, "prompt": click.event["value"]["text"]}))
 
 
 def retry(engine: Engine, click: Click) -> Iterator[Update]:
@@ -144,7 +156,7 @@ def _updates(steps: Iterator[Step[Any] | Done[TextResult]], talk: Conversation, 
 
 def _finished(done: Done[TextResult], talk: Conversation, language: str) -> Update:
     result = done.value
-    talk = talk.answer(result.text, [token.id for token in result.tokens])
+    talk = talk.answer(clean(result.text), [token.id for token in result.tokens])  # as `Conversation.read` will give it
     return Update(
         talk,
         status=facts.text_facts(done.recipe, language),
@@ -155,6 +167,19 @@ def _finished(done: Done[TextResult], talk: Conversation, language: str) -> Upda
         busy=False,
         final=True,
     )
+
+
+def reopen(talk: Conversation, made: Any, language: str) -> Update:
+    """A conversation that the browser kept, with the recipe of the answer that it shows: facts and knobs as they were.
+
+    The prompt box keeps its draft; a seed that was drawn at random is not what the person had chosen.
+    """
+    try:
+        settings = TextParams.of(made["settings"]).values()
+    except (UserError, KeyError, TypeError):
+        return Update(talk, status="")
+    own = {name: value for name, value in settings.items() if name not in ("prompt", "seed")}
+    return Update(talk, status=facts.text_facts(made, language), settings=own)
 
 
 def restore(data: bytes, language: str) -> Update:
