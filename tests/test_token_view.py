@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import re
-import shutil
 import time
 from dataclasses import replace
 from itertools import pairwise
@@ -13,6 +12,7 @@ from itertools import pairwise
 import gradio as gr
 import pytest
 import torch
+from browser import chromium
 
 from aigc_demo.generators.sampling import rank
 from aigc_demo.generators.text import TextParams
@@ -63,7 +63,7 @@ def lines(text: str) -> list[list]:
 def test_a_payload_holds_tokens_heads_and_the_pieces_of_the_heads() -> None:
     view = json.loads(json.dumps(view_of(ANSWER, REQUEST, node="n7")))
     assert (view["node"], view["live"]) == ("n7", False)
-    assert view["settings"] == {**SETTINGS, "repetition_penalty": 1.1}
+    assert view["settings"] == {**SETTINGS, "repetition_penalty": REQUEST.repetition_penalty}
     tokens, heads, pieces = lines(view["tokens"]), lines(view["heads"]), json.loads(view["pieces"])
     assert [row[:3] for row in tokens] == [[t.id, t.text, t.piece] for t in ANSWER]
     assert [row[5] for row in tokens] == [t.rank for t in ANSWER]
@@ -146,15 +146,8 @@ def site():
 
 @pytest.fixture(scope="module")
 def browser():
-    playwright = pytest.importorskip("playwright.sync_api")
-    path = shutil.which("chromium") or shutil.which("google-chrome")
-    with playwright.sync_playwright() as started:
-        try:
-            chromium = started.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
-        except playwright.Error as error:
-            pytest.skip(f"no Chromium: {error}")
-        yield chromium
-        chromium.close()
+    with chromium() as started:
+        yield started
 
 
 @pytest.fixture
