@@ -13,11 +13,10 @@ from typing import Any
 import gradio as gr
 from gradio.events import Dependency
 
-from aigc_demo import api
 from aigc_demo.engine import Engine
 from aigc_demo.settings import Settings
 from aigc_demo.tabs import text
-from aigc_demo.ui import facts
+from aigc_demo.ui import api, facts
 from aigc_demo.ui.words import Catalogue
 from aigc_demo.words import LANGUAGES, Words
 

@@ -13,6 +13,7 @@ from aigc_demo.generators.text_rows import MODELS
 from aigc_demo.results import finish
 from aigc_demo.weights import Places, obtain
 
+
 @pytest.fixture(scope="session")
 def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random Llama with a chat template and 256 tokens of context; see tests/tiny.py."""

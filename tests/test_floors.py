@@ -20,7 +20,7 @@ FLOORS = {
     1: ("device", "weights", "models", "recipe", "settings", "engine"),
     2: ("generators", "training"),
     3: ("ui",),
-    4: ("tabs", "api"),
+    4: ("tabs",),
     5: ("shell", "docs"),
     6: ("app",),
 }

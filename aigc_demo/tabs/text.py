@@ -191,12 +191,13 @@ def _layout(engine: Engine, say: Catalogue) -> Parts:
         with gr.Row():
             button("save", Words("Download the recipe", "下载配方"), size="sm")
             part["drop"] = gr.UploadButton(
-                say(Words("Restore from a recipe", "从配方恢复")), file_types=[".json"], elem_id="text-drop", size="sm"
+                say(Words("Restore from a recipe", "从配方恢复")), elem_id="text-drop", size="sm"
             )
         part["recipe"] = gr.JSON(label=say(Words("Recipe of this answer", "此回答的配方")), elem_id="text-recipe")
-    with gr.Accordion(say(Words("What the model read", "模型读到的内容")), open=False, elem_id="text-prompt-read"):
+    read = say(Words("What the model read", "模型读到的内容"))
+    with gr.Accordion(read, open=False, elem_id="text-prompt-read"):
         part["read"] = gr.Textbox(
-            show_label=False, container=False, lines=6, max_lines=20, interactive=False, elem_id="text-read"
+            label=read, show_label=False, container=False, lines=6, max_lines=20, interactive=False, elem_id="text-read"
         )
     with gr.Accordion(
         say(Words("What is stored, and delete it", "存储了什么，以及如何删除")), open=False, elem_id="text-store"
@@ -287,14 +288,15 @@ def _bind(engine: Engine, parts: Parts, language: gr.Textbox, arrived: Dependenc
         None, js=LOAD_ANSWER, inputs=[parts.branch], outputs=answer
     ).then(reopen, **shown).then(None, js="(talk) => aigc.store.save(talk)", inputs=[parts.conversation])
 
-    for trigger in (parts.new.click, parts.chat.clear):
+    for trigger in (parts.new.click, parts.chat.clear, parts.stored.forget):
         trigger(lambda: parts.paint(EMPTY), outputs=parts.painted, **QUICK).then(None, js="() => aigc.store.begin()")
 
     def restore(path: str, language: str) -> dict[Any, Any]:
         with told_in(language):
             return parts.paint(text_page.restore(Path(path).read_bytes(), language))
 
-    parts.drop.upload(restore, [parts.drop, language], parts.painted, **{**QUICK, "preprocess": True}).success(
+    # queued: gradio shows no error of an event outside the queue
+    parts.drop.upload(restore, [parts.drop, language], parts.painted, **{**PRIVATE, "preprocess": True}).success(
         None, js="() => aigc.store.begin()"
     )
     parts.save.click(None, js=DOWNLOAD, inputs=[parts.recipe])

@@ -34,7 +34,8 @@ WORDS = {
 
 
 def stored_panel(**options: Any) -> gr.HTML:
-    """The panel. Its event "open" means that a person wants the conversation `aigc.store.wanted`."""
+    """The panel. Its event "open" means that a person wants the conversation `aigc.store.wanted`, and "forget" that
+    they deleted the one that is shown, which the next answer would otherwise store again."""
     return gr.HTML(
         html_template="<div class='aigc-stored'></div>",
         js_on_load=(STATIC / "stored.js").read_text(encoding="utf-8"),

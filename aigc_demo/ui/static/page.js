@@ -15,10 +15,11 @@
 
   const asked = new URLSearchParams(location.search).get("lang") || browser.get(KEY) || navigator.language || "en";
   const language = asked.toLowerCase().startsWith("zh") ? "zh" : "en";
-  for (const [name, value] of [["language", language], ["languages", [language]]]) {
+  const tag = language === "zh" ? "zh-CN" : "en"; // gradio takes a bare "zh" for English
+  for (const [name, value] of [["language", tag], ["languages", [tag]]]) {
     Object.defineProperty(navigator, name, { get: () => value, configurable: true });
   }
-  document.documentElement.lang = language === "zh" ? "zh-CN" : "en";
+  document.documentElement.lang = tag;
   document.documentElement.dataset.language = language;
 
   function setLanguage(to) {
@@ -115,7 +116,7 @@
           }
         });
         tab.set(CURRENT, current.id);
-        tab.remove(DRAFT);
+        keepDraft();
         store.changed();
       } catch (error) { store.trouble(error); }
     },
@@ -145,19 +146,22 @@
       });
     },
 
+    // Deletes one conversation, or all; whether the one that is shown was among them.
     async remove(id) {
       await transact(["conversations", "answers"], "readwrite", (conversations, answers) => {
         if (id) { conversations.delete(id); answers.delete(answersOf(id)); } else { conversations.clear(); answers.clear(); }
       });
-      if (!id || (current && current.id === id)) store.begin();
+      const shown = !id || current?.id === id;
+      if (shown) store.begin();
       store.changed();
+      return shown;
     },
 
     // The next save starts a conversation of its own.
     begin() {
       current = { id: freshId(), revision: 0 };
       tab.remove(CURRENT);
-      tab.remove(DRAFT);
+      keepDraft();
     },
 
     changed() { document.dispatchEvent(new CustomEvent("aigc-stored")); },
@@ -167,10 +171,12 @@
     },
   };
 
-  // What was typed and not sent outlives a reload.
-  document.addEventListener("input", (event) => {
-    if (event.target.closest && event.target.closest("#text-prompt")) tab.set(DRAFT, event.target.value);
-  });
+  // What was typed and not sent outlives a reload; so does what is typed while an answer is written.
+  function keepDraft() {
+    const box = document.querySelector("#text-prompt textarea");
+    if (box) tab.set(DRAFT, box.value);
+  }
+  document.addEventListener("input", (event) => { if (event.target.closest?.("#text-prompt")) keepDraft(); });
 
   function download(name, text) {
     const link = document.createElement("a");

@@ -1,4 +1,4 @@
-// The panel of stored conversations. Its events: 'open'.
+// The panel of stored conversations. Its events: 'open', and 'forget' when the one that is shown was deleted.
 const say = props.words[window.aigc.language];
 const root = element.querySelector(".aigc-stored") || element;
 let trouble = "";
@@ -18,6 +18,8 @@ function button(text, act, label) {
   return node;
 }
 
+const remove = async (id) => { if (await aigc.store.remove(id)) trigger("forget"); };
+
 async function draw() {
   let rows = [];
   try { rows = await aigc.store.list(); } catch { trouble = say.refused; }
@@ -29,13 +31,13 @@ async function draw() {
     const about = make("span", `${when} · ${(row.bytes / 1000).toFixed(0)} KB${row.here ? " · " + say.here : ""}`, "aigc-stored-about");
     item.append(name, about,
       button(say.open, () => { aigc.store.wanted = row.id; trigger("open"); }, `${say.open}: ${row.title}`),
-      button(say.delete, () => aigc.store.remove(row.id), `${say.delete}: ${row.title}`));
+      button(say.delete, () => remove(row.id), `${say.delete}: ${row.title}`));
     list.append(item);
   }
   const parts = [make("p", say.where, "aigc-note")];
   if (trouble) parts.push(make("p", trouble, "aigc-note warn"));
   parts.push(rows.length ? list : make("p", say.none, "aigc-note"));
-  if (rows.length) parts.push(button(say.all, () => { if (confirm(say.sure)) aigc.store.remove(); }));
+  if (rows.length) parts.push(button(say.all, () => { if (confirm(say.sure)) remove(); }));
   root.replaceChildren(...parts);
 }
 
