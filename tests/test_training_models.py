@@ -12,6 +12,7 @@ from aigc_demo.training import __main__ as command
 from aigc_demo.training import canvas, checkpoints, evaluate, loop, marks, prompts, registry, splits, tokens, toy
 
 torch = pytest.importorskip("torch")
+pytest.importorskip("diffusers")
 NAMES = list(registry.MODELS)
 
 
