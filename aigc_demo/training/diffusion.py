@@ -50,8 +50,16 @@ def _count(en: str, zh: str, help_en: str, help_zh: str, low: float, high: float
 class DiffusionTraining(TrainingParams):
     width: Annotated[
         int,
-        _count("Width", "宽度", "Channels at 32x32; doubled twice.", "32×32 处的通道数，之后翻倍两次。", 16, 512, 16),
-    ] = 64
+        _count(
+            "Width",
+            "宽度",
+            "Channels at 32x32; twice and 3.3 times as many below.",
+            "32×32 处的通道数；其下为 2 倍与 3.3 倍。",
+            16,
+            512,
+            16,
+        ),
+    ] = 48
     layers: Annotated[int, _count("Layers", "层数", "Residual blocks per size.", "每个尺寸的残差块数。", 1, 4)] = 1
     variants: Annotated[
         int,
@@ -83,7 +91,7 @@ PRESETS: dict[str, DiffusionTraining] = {
         sheet_every=1500, save_every=250, ema_decay=0.999,
     ),
     "gpu": DiffusionTraining(
-        steps=24000, batch_size=256, warmup=1000, learning_rate=5e-4, weight_decay=0.01, layers=2, variants=16,
+        steps=24000, batch_size=256, warmup=1000, learning_rate=5e-4, weight_decay=0.01, variants=16,
         held_out_every=4000, sheet_every=6000, save_every=4000, report_every=100, ema_decay=0.9997,
     ),
 }  # fmt: skip
@@ -114,7 +122,7 @@ class DiffusionTask:
             sample_size=SIZE // 4,
             in_channels=4,
             out_channels=4,
-            block_out_channels=tuple(params.width * factor for factor in (1, 2, 4)),
+            block_out_channels=(params.width, 2 * params.width, 10 * params.width // 3 // 16 * 16),
             down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
             up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
             layers_per_block=params.layers,
