@@ -16,7 +16,10 @@ def clip(model: Any, tokenizer: Any, folder: Path) -> None:
 
     from aigc_demo.training import tokens
 
-    half(model).save_pretrained(folder, max_shard_size=SHARD)
+    stored = half(model)
+    if hasattr(stored, "anchors"):
+        del stored.anchors
+    stored.save_pretrained(folder, max_shard_size=SHARD)
     write_dtype(folder / "config.json", ("text_config", "vision_config"))
     tokens.save(tokenizer, folder)
     side = model.config.vision_config.image_size
