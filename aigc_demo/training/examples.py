@@ -25,7 +25,7 @@ def reconstructions(weights: Path, pack: Pack, split: Split, folder: Path) -> Pa
     real = canvas.white(canvas.shelf(pack.pixels[chosen.numpy()], SIZE, device()))
     made = vae.reconstruct(model, real)
     rows = [part for pair in zip(real.split(12), made.split(12), strict=True) for part in pair]
-    return _save(sheets.grid(torch.cat(rows), columns=12), folder / "emoji-vae-reconstructions.png")
+    return _save(sheets.grid(torch.cat(rows), columns=12), folder / "emoji-vae-reconstructions.webp")
 
 
 def prompted(weights: Path, pack: Pack, split: Split, folder: Path) -> list[Path]:
@@ -43,12 +43,11 @@ def prompted(weights: Path, pack: Pack, split: Split, folder: Path) -> list[Path
         made = marks.draw(pipeline, [row[language] for row in rows], [row["seed"] for row in rows])
         nearest = (clip.embed_images(model, made) @ known.T).argmax(1)
         both = torch.stack([made, shelf[nearest].to(made.device)], 1).flatten(0, 1)
-        written.append(_save(sheets.grid(both, columns=16), folder / f"emoji-diffusion-{language}.png"))
+        written.append(_save(sheets.grid(both, columns=16), folder / f"emoji-diffusion-{language}.webp"))
     return written
 
 
 def _save(sheet: Any, path: Path) -> Path:
-    """As a palette PNG: a contact sheet needs no more, and the repository stays small."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    sheet.quantize(256).save(path, optimize=True)
+    sheet.save(path, quality=92, method=6)
     return path
