@@ -47,7 +47,7 @@ PRESETS: dict[str, JudgeParams] = {
         ema_decay=0.9, seed=4242,
     ),
     "cpu": JudgeParams(
-        steps=1600, batch_size=96, warmup=100, learning_rate=3e-3, held_out_every=400, sheet_every=800, seed=4242,
+        steps=4000, batch_size=96, warmup=100, learning_rate=3e-3, held_out_every=400, sheet_every=800, seed=4242,
         ema_decay=0.995,
     ),
     "gpu": JudgeParams(
@@ -142,8 +142,8 @@ class StyleTask(NamingTask):
 STYLE_PRESETS: dict[str, JudgeParams] = {
     "smoke": PRESETS["smoke"],
     "cpu": JudgeParams(
-        steps=400, batch_size=96, warmup=50, learning_rate=3e-3, width=64, held_out_every=200, sheet_every=200,
-        seed=4343, ema_decay=0.98,
+        steps=2400, batch_size=96, warmup=50, learning_rate=3e-3, width=64, held_out_every=400, sheet_every=800,
+        seed=4343, ema_decay=0.995,
     ),
     "gpu": JudgeParams(
         steps=2000, batch_size=256, warmup=100, learning_rate=3e-3, width=64, held_out_every=1000, sheet_every=1000,
