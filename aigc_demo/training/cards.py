@@ -1,0 +1,116 @@
+"""Model cards: what it is, what it learnt from, how, how well, and to whom thanks are due."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from aigc_demo.training import sources
+from aigc_demo.words import Words
+
+ABOUT: dict[str, Words] = {
+    "emoji-clip": Words(
+        "A small CLIP that says how well an emoji-style picture fits a caption, in English and Chinese. Its text tower "
+        "conditions emoji-diffusion. It knows the concepts it was trained on; no zero-shot is claimed for others.",
+        "一个小型 CLIP，判断表情风格的图片与中英文描述是否相符；其文本塔为 emoji-diffusion 提供条件。"
+        "它只认识训练过的概念，对其他概念不作零样本承诺。",
+    ),
+    "emoji-vae": Words(
+        "An autoencoder for emoji-style pictures: 128 px to a 32x32x4 latent and back.",
+        "表情风格图片的自编码器：128 像素与 32×32×4 潜变量互相转换。",
+    ),
+    "emoji-diffusion": Words(
+        "A complete Stable-Diffusion-style pipeline for one narrow thing: emoji-style pictograms at 128 px, asked for in "
+        "English or Chinese. It draws the concepts it was trained on; no zero-shot is claimed for others.",
+        "一个完整的 Stable Diffusion 式流水线，只做一件小事：根据中英文描述绘制 128 像素的表情风格图标。"
+        "它只画训练过的概念，对其他概念不作零样本承诺。",
+    ),
+    "judge": Words(
+        "A convnet that names emoji concepts. It marks the work of the generators and takes no part in their training.",
+        "识别表情概念的卷积网络，只用来给生成模型打分，不参与它们的训练。",
+    ),
+    "style": Words(
+        "A convnet that tells the four emoji styles apart. It only marks the work of the generators.",
+        "区分四种表情风格的卷积网络，只用来给生成模型打分。",
+    ),
+}
+
+MEANINGS = {
+    "top5": "judge's top-5 of all concepts, name + style",
+    "style": "style asked for = style seen",
+    "top1_share_of_real": "judge's top-1, as a share of its top-1 on the real pictures",
+    "chinese_share_of_english": "top-5 with Chinese names, same seeds, as a share of the English figure",
+    "style_share_of_real": "style asked for = style seen, as a share of the figure on real pictures",
+    "colour_and_concept": "asked colour seen, and the concept in the top-5",
+    "top1_of_100": "right caption among 100, held-back Noto/Twemoji pictures",
+    "top1_of_all": "right among all concepts",
+    "top5_of_all": "right one among the best five of all concepts",
+    "learnt_top1_of_all": "the same, on the real pictures it learnt from",
+    "learnt_top5_of_all": "the same, among the best five",
+    "top1": "right at the first answer",
+    "psnr": "PSNR in dB, held-out families, mean per picture",
+    "ssim": "SSIM",
+    "foreground_psnr": "PSNR in dB of the foreground",
+    "psnr_10th_percentile": "PSNR in dB that a tenth of the pictures fall short of",
+}
+RECIPE_FILE = "training.json"
+
+
+def record(folder: Path, preset: str, settings: dict[str, Any], seconds: float) -> None:
+    """Write down how a model was made, beside it."""
+    import platform
+
+    import torch
+
+    content = {
+        "preset": preset,
+        "settings": settings,
+        "seconds_of_last_run": round(seconds),
+        "torch": torch.__version__,
+        "machine": platform.machine(),
+        "data": [asdict(package) for package in sources.PACKAGES],
+    }
+    (folder / RECIPE_FILE).write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
+def write(name: str, folder: Path) -> None:
+    """README.md of a model folder, from its training.json and figures.json."""
+    recipe = json.loads((folder / RECIPE_FILE).read_text(encoding="utf-8"))
+    told = json.loads((folder / "figures.json").read_text(encoding="utf-8"))
+    parts = [
+        f"---\nlicense: apache-2.0\nlanguage: [en, zh]\n---\n\n# {name}\n",
+        f"{ABOUT[name].en}\n\n{ABOUT[name].zh}\n",
+        "## Figures\n\n" + _table(told["figures"], told["baselines"]) + f"\n\nComputed by `{told['command']}`.\n",
+        "## Recipe\n\n"
+        f"`python -m aigc_demo.training {name} --preset {recipe['preset']}`, torch {recipe['torch']}; "
+        "settings in `training.json`.\n",
+        "## Data\n\n" + credits() + "\n",
+    ]
+    if told["misses"]:
+        parts.append(f"## Misses ({len(told['misses'])})\n\n" + "; ".join(told["misses"]) + "\n")
+    (folder / "README.md").write_text("\n".join(parts), encoding="utf-8")
+
+
+def credits() -> str:
+    """The sources, one line each, as their licences ask."""
+    return "\n".join(
+        f"- {package.credit} ({package.licence}), npm package `{package.name}` {package.version}"
+        for package in sources.PACKAGES
+    )
+
+
+def _table(figures: dict[str, float], baselines: dict[str, dict[str, float]]) -> str:
+    head = ["figure", "this model", *baselines]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for name, value in figures.items():
+        plain = name.removesuffix("_en").removesuffix("_zh")
+        language = {"_en": ", English", "_zh": ", Chinese"}.get(name[len(plain) :], "")
+        others = [_number(row.get(name, row.get(plain))) for row in baselines.values()]
+        lines.append("| " + " | ".join([MEANINGS.get(plain, plain) + language, _number(value), *others]) + " |")
+    return "\n".join(lines)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}" if value < 1 else f"{value:.2f}"

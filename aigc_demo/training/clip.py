@@ -1,0 +1,227 @@
+"""emoji-clip: a small CLIP (Radford et al., arXiv 2103.00020) that knows emoji in English and Chinese.
+
+Its text tower conditions the diffusion model; as a whole it answers "does this picture show these words?".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from aigc_demo.params import Range
+from aigc_demo.training import canvas, captions, export, sheets, tokens
+from aigc_demo.training.data import Pack
+from aigc_demo.training.exams import Exam
+from aigc_demo.training.loop import Chance, autocast, device, placed
+from aigc_demo.training.settings import TrainingParams
+from aigc_demo.training.splits import Split
+from aigc_demo.words import LANGUAGES, Words
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+
+NAME = "emoji-clip"
+SIDE = 64
+JITTER = canvas.Jitter(rotate=15, scale=(0.7, 1.15), shift=0.1, mirror=0.5, light=0.2)
+
+
+@dataclass(frozen=True)
+class ClipParams(TrainingParams):
+    width: Annotated[int, Range(Words("Width", "宽度"), Words("Of both towers.", "两个塔的宽度。"), 32, 1024, 32)] = 192
+    image_layers: Annotated[
+        int, Range(Words("Image layers", "图像层数"), Words("Transformer blocks.", "Transformer 层数。"), 1, 24, 1)
+    ] = 5
+    text_layers: Annotated[
+        int, Range(Words("Text layers", "文本层数"), Words("Transformer blocks.", "Transformer 层数。"), 1, 24, 1)
+    ] = 4
+    anchors: Annotated[
+        float,
+        Range(
+            Words("Anchors", "锚点"),
+            Words("Weight of finding the concept among all of them.", "在全部概念中找到正确概念的权重。"),
+            0,
+            10,
+            0.1,
+        ),
+    ] = 1.0
+
+
+PRESETS: dict[str, ClipParams] = {
+    "smoke": ClipParams(
+        steps=20, batch_size=16, warmup=4, width=64, image_layers=1, text_layers=1, report_every=5, held_out_every=20,
+        sheet_every=20, save_every=10, ema_decay=0.9,
+    ),
+    "cpu": ClipParams(
+        steps=3000, batch_size=128, warmup=150, learning_rate=1e-3, weight_decay=0.1, held_out_every=300, sheet_every=600
+    ),
+    "gpu": ClipParams(
+        steps=12000, batch_size=512, warmup=500, learning_rate=1e-3, weight_decay=0.1, held_out_every=2000,
+        sheet_every=4000, save_every=2000, report_every=100, ema_decay=0.9995,
+    ),
+}  # fmt: skip
+
+
+class ClipTask:
+    """Contrast pictures with captions, both ways round. Two captions of one concept are no contrast unless
+    both name a style, and different ones."""
+
+    name = NAME
+    averaged = ("clip",)
+
+    def __init__(self, params: ClipParams, pack: Pack, split: Split, weights: Path):
+        import torch
+        from transformers import CLIPConfig, CLIPModel
+
+        torch.manual_seed(params.seed)
+        self.params, self.pack = params, pack
+        self.tokenizer = tokens.train(captions.corpus(pack))
+        tower = {
+            "hidden_size": params.width,
+            "intermediate_size": 4 * params.width,
+            "num_attention_heads": max(1, params.width // 64),
+            "hidden_act": "gelu",
+            "projection_dim": params.width,
+        }
+        ids = {"bos_token_id": self.tokenizer.bos_token_id, "eos_token_id": self.tokenizer.eos_token_id}
+        text = {
+            **tower,
+            **ids,
+            "pad_token_id": self.tokenizer.eos_token_id,
+            "vocab_size": len(self.tokenizer),
+            "max_position_embeddings": tokens.LENGTH,
+            "num_hidden_layers": params.text_layers,
+        }
+        vision = {**tower, "image_size": SIDE, "patch_size": 8, "num_hidden_layers": params.image_layers}
+        config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=params.width)
+        self.exam = Exam(pack, split)
+        model: Any = CLIPModel(config)
+        # one point per concept, for both towers to find; left behind when the model is exported
+        model.anchors = torch.nn.Embedding(len(self.exam.known), params.width)
+        self.groups: dict[str, torch.nn.Module] = {"clip": placed(model)}
+        self.shelf = canvas.shelf(pack.pixels, SIDE, device())
+        self.composer = captions.Composer(pack, split.train(pack, naming=True), params.seed)
+
+    def prepare(self) -> Iterator[tuple[int, int]]:
+        yield from ()
+
+    def turns(self, step: int, chance: Chance) -> Iterator[tuple[str, dict[str, Any]]]:
+        import torch
+
+        count = self.params.batch_size
+        plans = [self.composer.draw(step * count + i) for i in range(count)]
+        pictures, _ = canvas.compose(self.shelf, plans, chance.generator(), JITTER)
+        ids = tokens.encode(self.tokenizer, [plan.caption for plan in plans]).to(device())
+        with autocast():
+            out = self.groups["clip"](input_ids=ids, pixel_values=pictures)
+        logits = out.logits_per_image.float().masked_fill(self._same(plans), float("-inf"))
+        target = torch.arange(count, device=logits.device)
+        cross = torch.nn.functional.cross_entropy
+        losses = {"image": cross(logits, target) / 2, "text": cross(logits.T, target) / 2}
+        if self.params.anchors:
+            losses["anchors"] = self.params.anchors * self._to_anchors(plans, out.image_embeds, out.text_embeds)
+        yield "clip", losses
+
+    def _to_anchors(self, plans: Sequence[captions.Plan], images: torch.Tensor, texts: torch.Tensor) -> torch.Tensor:
+        """Cross entropy of both towers over all concepts, for the pictures that show one thing.
+
+        In a batch, style alone tells most pairs apart; among all concepts only the concept does. It learns
+        from far fewer pictures than contrast alone.
+        """
+        import torch
+
+        single = [n for n, plan in enumerate(plans) if len(plan.pieces) == 1]
+        places = [self.exam.place[self.pack.pictures[plans[n].pieces[0][0]].concept] for n in single]
+        target = torch.tensor(places, device=images.device)
+        model: Any = self.groups["clip"]
+        points = torch.nn.functional.normalize(model.anchors.weight, dim=-1)
+        scale = model.logit_scale.exp()
+        cross = torch.nn.functional.cross_entropy
+        both = [
+            cross(scale * tower[single].float() @ points.T, target, label_smoothing=0.1) for tower in (images, texts)
+        ]
+        return torch.stack(both).mean()
+
+    def _same(self, plans: Sequence[captions.Plan]) -> torch.Tensor:
+        """bool [n, n]: pairs off the diagonal whose captions may both be right for one picture."""
+        import torch
+
+        first = [self.pack.pictures[plan.pieces[0][0]] for plan in plans]
+        concept = torch.tensor([p.concept for p in first])
+        style = torch.tensor([sorted(captions.STYLES).index(p.style) for p in first])
+        styled = torch.tensor([plan.styled for plan in plans])
+        told_apart = styled[:, None] & styled[None] & (style[:, None] != style[None])
+        same = (concept[:, None] == concept[None]) & ~told_apart
+        return same.fill_diagonal_(False).to(device())
+
+    def held_out(self) -> dict[str, float]:
+        return figures(self.groups["clip"], self.tokenizer, self.shelf, self.exam)
+
+    def sheet(self) -> Image.Image:
+        """Each held-out picture (first column) beside the five pictures that its caption finds."""
+        import torch
+
+        rows = self.exam.pictures[:: max(1, len(self.exam.pictures) // 12)][:12]
+        names = [self.exam.caption(i, "en") for i in rows]
+        texts = embed_texts(self.groups["clip"], self.tokenizer, names)
+        everything = embed_images(self.groups["clip"], canvas.white(self.shelf))
+        best = (texts @ everything.T).topk(5).indices.tolist()
+        shown = torch.tensor([j for i, found in zip(rows, best, strict=True) for j in [i, *found]])
+        return sheets.grid(canvas.white(self.shelf[shown.to(self.shelf.device)]), columns=6)
+
+    def export(self, folder: Path) -> None:
+        export.clip(self.groups["clip"], self.tokenizer, folder)
+
+
+def embed_images(model: Any, pictures: torch.Tensor, batch: int = 256) -> torch.Tensor:
+    """float32 [n, projection], unit length, of pictures [n, 3, s, s] in -1..1 (resized to what the model takes)."""
+    import torch
+
+    side = model.config.vision_config.image_size
+    rows = []
+    for part in pictures.split(batch):
+        if part.shape[-1] != side:
+            part = torch.nn.functional.interpolate(part, size=(side, side), mode="area")
+        with torch.no_grad(), autocast():
+            pooled = model.visual_projection(model.vision_model(pixel_values=part).pooler_output)
+        rows.append(torch.nn.functional.normalize(pooled.float(), dim=-1))
+    return torch.cat(rows)
+
+
+def embed_texts(model: Any, tokenizer: Any, texts: Sequence[str], batch: int = 512) -> torch.Tensor:
+    """float32 [n, projection], unit length."""
+    import torch
+
+    rows = []
+    for start in range(0, len(texts), batch):
+        ids = tokens.encode(tokenizer, texts[start : start + batch]).to(device())
+        with torch.no_grad(), autocast():
+            pooled = model.text_projection(model.text_model(input_ids=ids).pooler_output)
+        rows.append(torch.nn.functional.normalize(pooled.float(), dim=-1))
+    return torch.cat(rows)
+
+
+def figures(model: Any, tokenizer: Any, shelf: torch.Tensor, exam: Exam) -> dict[str, float]:
+    """The exam of the pictures in a style kept back, in each language: share right among 100, and among all."""
+    import torch
+
+    seen = embed_images(model, canvas.white(shelf[torch.tensor(exam.pictures, device=shelf.device)]))
+    found: dict[str, float] = {}
+    for language in LANGUAGES:
+        for name, value in exam.marks(scores(model, tokenizer, seen, exam, language)).items():
+            found[f"{name}_{language}"] = value
+    return found
+
+
+def scores(model: Any, tokenizer: Any, seen: torch.Tensor, exam: Exam, language: str) -> torch.Tensor:
+    """Cosines [pictures, known] of the exam's pictures with each concept's caption in the picture's style."""
+    import torch
+
+    told = torch.zeros(len(exam.pictures), len(exam.known))
+    for style in exam.styles:
+        rows = [n for n, i in enumerate(exam.pictures) if exam.style(i) == style]
+        texts = embed_texts(model, tokenizer, exam.captions(style, language))
+        told[rows] = (seen[rows] @ texts.T).cpu()
+    return told

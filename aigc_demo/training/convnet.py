@@ -1,0 +1,65 @@
+"""A small residual convnet that names pictures: the judge and the style classifier are two of it.
+
+On purpose not the architecture of emoji-clip, whose features the generators learn with: a judge that saw
+the world as they do would be easy to please.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from huggingface_hub import PyTorchModelHubMixin
+from torch import nn
+from torch.nn import functional
+
+
+class Residual(nn.Module):
+    """Two 3x3 convolutions around a shortcut (He et al., arXiv 1603.05027)."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.first_norm = nn.BatchNorm2d(width)
+        self.second = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.second_norm = nn.BatchNorm2d(width)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        inner = functional.relu(self.first_norm(self.first(x)))
+        return functional.relu(x + self.second_norm(self.second(inner)))
+
+
+class ConvNet(nn.Module, PyTorchModelHubMixin):
+    """labels: what the outputs mean, in order. Takes [n, 3, s, s] in -1..1, of any side that `side` resizes."""
+
+    def __init__(self, labels: list[str], widths: Sequence[int] = (48, 96, 160), blocks: int = 2, side: int = 64):
+        super().__init__()
+        self.labels, self.side = list(labels), side
+        stages: list[nn.Module] = []
+        before = 3
+        for level, width in enumerate(widths):
+            down = nn.Conv2d(before, width, 4 if level == 0 else 3, stride=2, padding=1, bias=False)
+            count = 1 if level == 0 else blocks
+            stages.append(
+                nn.Sequential(down, nn.BatchNorm2d(width), nn.ReLU(), *[Residual(width) for _ in range(count)])
+            )
+            before = width
+        self.stages = nn.Sequential(*stages)
+        # without it all features are positive, all cosines alike, and learning takes ages to begin
+        self.neck = nn.BatchNorm1d(before)
+        self.head = nn.Linear(before, len(labels), bias=False)
+        self.scale = nn.Parameter(torch.tensor(3.0))
+
+    def features(self, pictures: torch.Tensor) -> torch.Tensor:
+        """float32 [n, width], unit length."""
+        if pictures.shape[-1] != self.side:
+            pictures = functional.interpolate(pictures, size=(self.side, self.side), mode="area")
+        hidden = self.stages(pictures.contiguous(memory_format=torch.channels_last))
+        # both means and maxima: a small mark (a beak, a wheel) can be all that tells two pictures apart
+        pooled = hidden.float().mean((2, 3)) + hidden.float().amax((2, 3))
+        return functional.normalize(self.neck(pooled), dim=-1)
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Logits [n, labels]: scaled cosines."""
+        weights = functional.normalize(self.head.weight.float(), dim=-1)
+        return self.scale.exp() * self.features(pictures) @ weights.T

@@ -1,0 +1,53 @@
+"""`python -m aigc_demo.training examples`: contact sheets of the shipped models, none picked, to be looked at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from aigc_demo.training import canvas, clip, evaluate, marks, prompts, sheets, vae
+from aigc_demo.training.data import SIZE, Pack
+from aigc_demo.training.loop import device
+from aigc_demo.training.registry import require
+from aigc_demo.training.splits import Split
+from aigc_demo.words import LANGUAGES
+
+RECONSTRUCTED = 48
+
+
+def reconstructions(weights: Path, pack: Pack, split: Split, folder: Path) -> Path:
+    """Pictures of families that emoji-vae never saw: a row as drawn, a row as given back, and so on."""
+    import torch
+
+    model = evaluate.load_vae(require(weights, "emoji-vae"))
+    kept = split.families_kept(pack)
+    chosen = torch.tensor(kept[:: max(1, len(kept) // RECONSTRUCTED)][:RECONSTRUCTED])
+    real = canvas.white(canvas.shelf(pack.pixels[chosen.numpy()], SIZE, device()))
+    made = vae.reconstruct(model, real)
+    rows = [part for pair in zip(real.split(12), made.split(12), strict=True) for part in pair]
+    return _save(sheets.grid(torch.cat(rows), columns=12), folder / "emoji-vae-reconstructions.webp")
+
+
+def prompted(weights: Path, pack: Pack, split: Split, folder: Path) -> list[Path]:
+    """The 64 committed prompts in each language, each picture with its nearest training picture to the right."""
+    import torch
+
+    pipeline = marks.load_pipeline(require(weights, "emoji-diffusion"))
+    model, _ = evaluate.load_clip(require(weights, "emoji-clip"))
+    learnt = torch.tensor(split.train(pack))
+    shelf = canvas.white(canvas.shelf(pack.pixels[learnt.numpy()], SIZE, device()))
+    known = clip.embed_images(model, shelf)
+    rows = prompts.load()["sheet"]
+    written = []
+    for language in LANGUAGES:
+        made = marks.draw(pipeline, [row[language] for row in rows], [row["seed"] for row in rows])
+        nearest = (clip.embed_images(model, made) @ known.T).argmax(1)
+        both = torch.stack([made, shelf[nearest].to(made.device)], 1).flatten(0, 1)
+        written.append(_save(sheets.grid(both, columns=16), folder / f"emoji-diffusion-{language}.webp"))
+    return written
+
+
+def _save(sheet: Any, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sheet.save(path, quality=92, method=6)
+    return path

@@ -1,0 +1,185 @@
+"""judge and style: two classifiers that only ever mark the work of others.
+
+The judge names the concept of a picture, the style classifier its style. Neither may choose a checkpoint, a
+guidance or a loss, and nothing learns from their features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from aigc_demo.params import Range
+from aigc_demo.training import canvas, captions, export, sheets
+from aigc_demo.training.concepts import STYLES
+from aigc_demo.training.data import Pack
+from aigc_demo.training.exams import Exam
+from aigc_demo.training.loop import Chance, autocast, device, placed
+from aigc_demo.training.settings import TrainingParams
+from aigc_demo.training.splits import Split
+from aigc_demo.words import Words
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+
+SIDE = 64
+JITTER = canvas.Jitter(rotate=25, scale=(0.6, 1.2), shift=0.12, mirror=0.5, light=0.35)
+MIX = {"plain": 0.5, "colour": 0.25, "ground": 0.25}
+"""Hue and ground are no part of what a thing is called, so the judge sees them turned."""
+
+
+@dataclass(frozen=True)
+class JudgeParams(TrainingParams):
+    width: Annotated[
+        int, Range(Words("Width", "宽度"), Words("Of the last stage.", "最后一级的宽度。"), 16, 1024, 16)
+    ] = 160
+    smoothing: Annotated[
+        float, Range(Words("Label smoothing", "标签平滑"), Words("Share of doubt.", "存疑的比例。"), 0, 0.5, 0.05)
+    ] = 0.1
+
+
+PRESETS: dict[str, JudgeParams] = {
+    "smoke": JudgeParams(
+        steps=20, batch_size=16, warmup=4, width=32, report_every=5, held_out_every=20, sheet_every=20, save_every=10,
+        ema_decay=0.9, seed=4242,
+    ),
+    "cpu": JudgeParams(
+        steps=4000, batch_size=96, warmup=100, learning_rate=3e-3, held_out_every=400, sheet_every=800, seed=4242,
+        ema_decay=0.995,
+    ),
+    "gpu": JudgeParams(
+        steps=10000, batch_size=256, warmup=300, learning_rate=3e-3, width=192, held_out_every=2000, sheet_every=5000,
+        save_every=2000, report_every=100, seed=4242,
+    ),
+}  # fmt: skip
+
+
+class NamingTask:
+    """Classify pictures that were moved, turned in hue, put on grounds, blurred and partly covered."""
+
+    averaged = ("net",)
+    name = "judge"
+
+    def __init__(self, params: JudgeParams, pack: Pack, split: Split, weights: Path):
+        import torch
+
+        from aigc_demo.training.convnet import ConvNet
+
+        torch.manual_seed(params.seed)
+        self.params, self.pack = params, pack
+        self.exam = Exam(pack, split)
+        self.composer = captions.Composer(pack, split.train(pack, naming=True), params.seed, MIX)
+        self.shelf = canvas.shelf(pack.pixels, SIDE, device())
+        self.kept = torch.tensor(self.asked(split), device=self.shelf.device)
+        widths = (3 * params.width // 10 // 8 * 8, 6 * params.width // 10 // 8 * 8, params.width)
+        self.groups: dict[str, torch.nn.Module] = {"net": placed(ConvNet(self.labels(), widths))}
+
+    def labels(self) -> list[str]:
+        return [self.pack.concepts[c].slug for c in self.exam.known]
+
+    def target(self, picture: int) -> int:
+        return self.exam.place[self.pack.pictures[picture].concept]
+
+    def asked(self, split: Split) -> list[int]:
+        """Held-out pictures that it is examined on."""
+        return self.exam.pictures
+
+    def prepare(self) -> Iterator[tuple[int, int]]:
+        yield from ()
+
+    def turns(self, step: int, chance: Chance) -> Iterator[tuple[str, dict[str, Any]]]:
+        import torch
+
+        count = self.params.batch_size
+        plans = [self.composer.draw(step * count + i) for i in range(count)]
+        pictures, _ = canvas.compose(self.shelf, plans, chance.generator(), JITTER)
+        pictures = spoil(pictures, chance.generator(1))
+        target = torch.tensor([self.target(plan.pieces[0][0]) for plan in plans], device=pictures.device)
+        net = self.groups["net"]
+        net.train()
+        with autocast():
+            logits = net(pictures)
+        loss = torch.nn.functional.cross_entropy(logits.float(), target, label_smoothing=self.params.smoothing)
+        yield "net", {"naming": loss}
+
+    def held_out(self) -> dict[str, float]:
+        return self.exam.marks(name_all(self.groups["net"], canvas.white(self.shelf[self.kept])))
+
+    def sheet(self) -> Image.Image:
+        """The held-out pictures that it gets wrong, as many as fit."""
+        scores = name_all(self.groups["net"], canvas.white(self.shelf[self.kept]))
+        wrong = [n for n, i in enumerate(self.kept.tolist()) if int(scores[n].argmax()) != self.target(i)]
+        shown = self.kept[wrong[:64] or [0]]
+        return sheets.grid(canvas.white(self.shelf[shown]), columns=16)
+
+    def export(self, folder: Path) -> None:
+        export.half(self.groups["net"]).save_pretrained(folder)
+
+
+class StyleTask(NamingTask):
+    """The same net, asked for the style."""
+
+    name = "style"
+
+    def labels(self) -> list[str]:
+        return list(STYLES)
+
+    def target(self, picture: int) -> int:
+        return self.labels().index(self.pack.pictures[picture].style)
+
+    def asked(self, split: Split) -> list[int]:
+        return split.families_kept(self.pack) + split.styles_kept(self.pack)
+
+    def held_out(self) -> dict[str, float]:
+        scores = name_all(self.groups["net"], canvas.white(self.shelf[self.kept]))
+        right = [int(row.argmax()) == self.target(i) for row, i in zip(scores, self.kept.tolist(), strict=True)]
+        return {"top1": sum(right) / len(right)}
+
+
+STYLE_PRESETS: dict[str, JudgeParams] = {
+    "smoke": PRESETS["smoke"],
+    "cpu": JudgeParams(
+        steps=2400, batch_size=96, warmup=50, learning_rate=3e-3, width=64, held_out_every=400, sheet_every=800,
+        seed=4343, ema_decay=0.995,
+    ),
+    "gpu": JudgeParams(
+        steps=2000, batch_size=256, warmup=100, learning_rate=3e-3, width=64, held_out_every=1000, sheet_every=1000,
+        seed=4343, ema_decay=0.995,
+    ),
+}  # fmt: skip
+
+
+def spoil(pictures: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Blur a third of the pictures a little, add noise to a third, cover a square of a half."""
+    import torch
+
+    n, _, side, _ = pictures.shape
+    draw = torch.rand(n, 6, generator=generator)
+    noise = torch.randn(pictures.shape, generator=generator).to(pictures.device) * 0.08
+    blurred = torch.nn.functional.avg_pool2d(pictures, 3, 1, 1, count_include_pad=False)
+    which = draw.to(pictures.device)[:, :, None, None]
+    out = torch.where(which[:, :1] < 0.33, blurred, pictures)
+    out = out + noise * (which[:, 1:2] < 0.33)
+    rows = torch.arange(side, device=pictures.device) / side
+    inside_y = (rows[None, :, None] - which[:, 2]).abs() < 0.08 + 0.07 * which[:, 3]
+    inside_x = (rows[None, None, :] - which[:, 4]).abs() < 0.08 + 0.07 * which[:, 3]
+    covered = (inside_y & inside_x & (which[:, 5] < 0.5))[:, None]
+    return out.masked_fill(covered, 0.0)
+
+
+def name_all(net: Any, pictures: torch.Tensor, batch: int = 256) -> torch.Tensor:
+    """Logits float32 [n, labels] on the CPU, in eval mode, for pictures [n, 3, s, s] in -1..1."""
+    import torch
+
+    net.eval()
+    with torch.no_grad(), autocast():
+        return torch.cat([net(part).float().cpu() for part in pictures.split(batch)])
+
+
+def top(scores: torch.Tensor, right: Sequence[int], k: int) -> float:
+    """Share of rows whose right label is among the k best."""
+    best = scores.topk(min(k, scores.shape[1])).indices.tolist()
+    return sum(r in b for r, b in zip(right, best, strict=True)) / max(1, len(right))

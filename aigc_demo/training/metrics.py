@@ -1,0 +1,68 @@
+"""How far a picture is from the one it should be. Pictures are [n, 3, h, w] in -1..1; figures are per picture."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+NO_ERROR = 60.0
+"""The PSNR given to a picture without error, in dB."""
+
+
+def psnr(made: torch.Tensor, real: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
+    """Peak signal-to-noise ratio in dB [n]; `weight` [n, 1, h, w] says where it counts (the foreground)."""
+    import torch
+
+    error = ((made.float() - real.float()) / 2).square().mean(1, keepdim=True)
+    if weight is None:
+        mean = error.mean((1, 2, 3))
+    else:
+        mean = (error * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3)).clamp_min(1)
+    return (-10 * torch.log10(mean.clamp_min(1e-12))).clamp_max(NO_ERROR)
+
+
+def ssim(made: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+    """Structural similarity [n] (Wang et al. 2004): Gaussian window of 11 px, sigma 1.5, mean over channels."""
+    import torch
+    from torch.nn import functional
+
+    a, b = (made.float() + 1) / 2, (real.float() + 1) / 2
+    line = torch.exp(-((torch.arange(11, device=a.device) - 5.0) ** 2) / (2 * 1.5**2))
+    line = line / line.sum()
+    window = (line[:, None] * line[None])[None, None].expand(3, 1, 11, 11)
+
+    def blur(x: torch.Tensor) -> torch.Tensor:
+        return functional.conv2d(x, window, groups=3)
+
+    mean_a, mean_b = blur(a), blur(b)
+    var_a, var_b = blur(a * a) - mean_a**2, blur(b * b) - mean_b**2
+    both = blur(a * b) - mean_a * mean_b
+    c1, c2 = 0.01**2, 0.03**2
+    score = (2 * mean_a * mean_b + c1) * (2 * both + c2) / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))
+    return score.mean((1, 2, 3))
+
+
+def reconstruction(made: torch.Tensor, real: torch.Tensor, foreground: torch.Tensor) -> dict[str, float]:
+    """Means per picture, the foreground's PSNR, and the PSNR that a tenth of the pictures fall short of."""
+    whole = psnr(made, real)
+    return {
+        "psnr": float(whole.mean()),
+        "ssim": float(ssim(made, real).mean()),
+        "foreground_psnr": float(psnr(made, real, foreground).mean()),
+        "psnr_10th_percentile": float(whole.quantile(0.1)),
+    }
+
+
+def edges(made: torch.Tensor, real: torch.Tensor, scales: int = 3) -> torch.Tensor:
+    """Mean absolute difference of horizontal and vertical gradients, over `scales` halvings. A scalar."""
+    import torch
+    from torch.nn import functional
+
+    total = made.new_zeros(())
+    for _ in range(scales):
+        for axis in (-1, -2):
+            total = total + (torch.diff(made, dim=axis) - torch.diff(real, dim=axis)).abs().mean()
+        made, real = functional.avg_pool2d(made, 2), functional.avg_pool2d(real, 2)
+    return total / scales

@@ -1,0 +1,102 @@
+"""The models that can be trained, as rows: a name, its presets, its task."""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aigc_demo.errors import UserError
+from aigc_demo.results import Done, Step, finish
+from aigc_demo.training import cards, data, loop, splits, toy
+from aigc_demo.words import Words
+
+PRESETS = ("smoke", "cpu", "gpu")
+
+
+@dataclass(frozen=True)
+class Model:
+    """module: a file of this package. task: its Task class. needs: the models that it cannot be trained without.
+
+    A task is made of (params, pack, split, weights), the last the folder of models trained before.
+    """
+
+    module: str
+    task: str
+    needs: tuple[str, ...] = ()
+    rows: str = "PRESETS"
+
+    def presets(self) -> dict[str, Any]:
+        return getattr(self._module(), self.rows)
+
+    def params(self) -> type[Any]:
+        return type(self.presets()["smoke"])
+
+    def make(self, *arguments: Any) -> Any:
+        return getattr(self._module(), self.task)(*arguments)
+
+    def _module(self) -> Any:
+        return importlib.import_module(f"aigc_demo.training.{self.module}")
+
+
+MODELS: dict[str, Model] = {
+    "emoji-clip": Model("clip", "ClipTask"),
+    "judge": Model("judge", "NamingTask"),
+    "emoji-vae": Model("vae", "VaeTask"),
+    "emoji-diffusion": Model("diffusion", "DiffusionTask", needs=("emoji-clip", "emoji-vae")),
+    "style": Model("judge", "StyleTask", rows="STYLE_PRESETS"),
+}
+
+
+def start(
+    name: str, params: Any, preset: str, folder: Path, weights: Path, cache: Path | None = None
+) -> Generator[Step[loop.Progress] | Done[Path], None, None]:
+    """The run of one model. The smoke preset learns from the toy pack; the others need the real one."""
+    if preset == "smoke":
+        pack = toy.pack()
+        split = toy.split(pack)
+        weights = _smoked(name, folder, weights)
+    else:
+        pack, split = data.load(cache), splits.load()
+        splits.check(split, pack)
+    task = MODELS[name].make(params, pack, split, weights)
+    for item in loop.train(task, params, folder):
+        if isinstance(item, Done):
+            cards.record(item.value, preset, params.values(), item.timings["total"])
+        yield item
+
+
+def _smoked(name: str, folder: Path, weights: Path) -> Path:
+    """Where a smoke run finds the models it needs: in `weights`, or else smoke-trained first, beside it."""
+    missing = [need for need in MODELS[name].needs if not (weights / need).exists()]
+    if not missing:
+        return weights
+    beside = folder / "needs"
+    for need in MODELS[name].needs:
+        finish(start(need, MODELS[need].presets()["smoke"], "smoke", beside / need, beside))
+        (beside / need / need).rename(beside / f"{need}.done")
+        shutil.rmtree(beside / need)
+        (beside / f"{need}.done").rename(beside / need)
+    return beside
+
+
+WITHIN = {"emoji-clip": "emoji-diffusion/text_encoder", "emoji-vae": "emoji-diffusion/vae"}
+"""Models that ship inside another one's folder, so that nothing is stored twice."""
+
+
+def require(weights: Path, name: str) -> Path:
+    """The folder of a model that another one needs; UserError where it was not trained yet."""
+    folder = weights / name
+    if not (folder / "config.json").exists() and name in WITHIN:
+        folder = weights / WITHIN[name]
+    if not any((folder / index).exists() for index in ("config.json", "model_index.json")):
+        raise UserError(
+            Words(
+                f"{name} is needed first and is not in {weights}. Train it, or name its folder with --weights.",
+                f"需要先有 {name}，但 {weights} 中没有。请先训练它，或用 --weights 指定其位置。",
+            )
+        )
+    return folder

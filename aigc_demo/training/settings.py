@@ -1,0 +1,71 @@
+"""What every training run can be told. Models add their own settings beside their code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from aigc_demo.params import Params, Range, Seed
+from aigc_demo.words import Words
+
+_BETWEEN = Words("Steps between two of them.", "两次之间的步数。")
+
+
+def _steps(en: str, zh: str) -> Range:
+    return Range(Words(en, zh), _BETWEEN, 1, 1_000_000, 1)
+
+
+@dataclass(frozen=True)
+class TrainingParams(Params):
+    """Settings of the loop."""
+
+    steps: Annotated[int, Range(Words("Steps", "步数"), Words("Optimiser steps.", "优化器步数。"), 1, 1_000_000, 1)] = (
+        1000
+    )
+    batch_size: Annotated[
+        int, Range(Words("Batch", "批量"), Words("Pictures per step.", "每步的图片数。"), 1, 4096, 1)
+    ] = 64
+    learning_rate: Annotated[
+        float,
+        Range(
+            Words("Learning rate", "学习率"),
+            Words("The highest; it warms up to it, then falls as a cosine.", "最高值；先预热到它，再按余弦下降。"),
+            1e-6,
+            0.1,
+            1e-6,
+        ),
+    ] = 1e-3
+    warmup: Annotated[
+        int, Range(Words("Warm-up", "预热"), Words("Steps of linear rise.", "线性上升的步数。"), 0, 100_000, 1)
+    ] = 100
+    weight_decay: Annotated[
+        float,
+        Range(Words("Weight decay", "权重衰减"), Words("Of matrices, by AdamW.", "AdamW 对矩阵的衰减。"), 0, 1, 0.01),
+    ] = 0.05
+    clip_norm: Annotated[
+        float,
+        Range(
+            Words("Gradient limit", "梯度上限"),
+            Words("A longer gradient is shortened to this norm.", "更长的梯度会被缩短到此范数。"),
+            0.01,
+            1000,
+            0.01,
+        ),
+    ] = 1.0
+    ema_decay: Annotated[
+        float,
+        Range(
+            Words("Averaging", "滑动平均"),
+            Words("Decay of the weights' moving average, which is what ships.", "权重滑动平均的衰减；发布的是平均值。"),
+            0,
+            0.99999,
+            0.001,
+        ),
+    ] = 0.999
+    report_every: Annotated[int, _steps("Reports", "报告")] = 25
+    held_out_every: Annotated[int, _steps("Held-out checks", "留出检验")] = 500
+    sheet_every: Annotated[int, _steps("Sample sheets", "样张")] = 500
+    save_every: Annotated[int, _steps("Checkpoints", "检查点")] = 250
+    seed: Annotated[
+        int, Seed(Words("Seed", "种子"), Words("Of weights, order and chance.", "权重、顺序与随机性。"))
+    ] = 0

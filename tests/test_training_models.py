@@ -1,0 +1,210 @@
+"""Every model's smoke run end to end: losses, resume, stopping, export."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from aigc_demo.errors import UserError
+from aigc_demo.results import Done, Step
+from aigc_demo.training import __main__ as command
+from aigc_demo.training import canvas, checkpoints, evaluate, loop, marks, prompts, registry, splits, tokens, toy
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("diffusers")
+NAMES = list(registry.MODELS)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Sums in a fixed order: a resumed run must give the very same losses."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every model, smoke-trained once, in the order in which they need each other."""
+    folder = tmp_path_factory.mktemp("weights")
+    for name in ("emoji-clip", "emoji-vae", "emoji-diffusion", "judge", "style"):
+        list(_run(name, folder, weights=folder))
+        (folder / checkpoints.FILE).unlink()
+    return folder
+
+
+def _run(name: str, folder: Path, weights: Path | None = None, **changes: int):
+    """All Steps of training and the Done; preparation is skipped over."""
+    params = dataclasses.replace(registry.MODELS[name].presets()["smoke"], report_every=1, **changes)
+    run = registry.start(name, params, "smoke", folder, weights or folder)
+    try:
+        for item in run:
+            if isinstance(item, Done) or item.stage == "train":
+                yield item
+    finally:
+        run.close()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_smoke_run_learns_exports_and_is_deterministic(name: str, weights: Path, tmp_path: Path) -> None:
+    items = list(_run(name, tmp_path / "a", weights))
+    assert isinstance(items[-1], Done)
+    steps = [item.value for item in items if isinstance(item, Step)]
+    assert steps[-1].held_out
+    assert steps[-1].sheet is not None
+    assert all(norm >= 0 for norm in steps[0].grad_norms.values())
+    assert steps[0].grad_norms
+    assert steps[0].samples_per_second > 0
+    first, last = (sum(v for k, v in s.losses.items() if k != "critic") for s in (steps[0], steps[-1]))
+    assert last < first
+    again = [item.value.losses for item in _run(name, tmp_path / "b", weights) if isinstance(item, Step)]
+    assert again == [step.losses for step in steps]
+    weights = [evaluate.digests(tmp_path / part / name) for part in ("a", "b")]
+    assert weights[0] == weights[1]
+    assert weights[0]
+    for file in (tmp_path / "a" / name).rglob("*.safetensors"):
+        assert file.stat().st_size <= 9 * 2**20
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_run_that_was_stopped_goes_on_with_the_same_losses(name: str, weights: Path, tmp_path: Path) -> None:
+    whole = [item.value.losses for item in _run(name, tmp_path / "whole", weights) if isinstance(item, Step)]
+    run = _run(name, tmp_path / "parts", weights, save_every=1000)
+    first = [next(run).value.losses for _ in range(5)]
+    run.close()
+    assert (tmp_path / "parts" / checkpoints.FILE).exists(), "closing keeps the checkpoint"
+    rest = [item.value.losses for item in _run(name, tmp_path / "parts", weights) if isinstance(item, Step)]
+    assert first + rest == whole
+
+
+def _task(name: str):
+    pack = toy.pack()
+    params = registry.MODELS[name].presets()["smoke"]
+    return registry.MODELS[name].make(params, pack, toy.split(pack), Path()), params
+
+
+def test_not_a_number_stops_and_keeps_the_last_checkpoint(tmp_path: Path) -> None:
+    task, params = _task("style")
+    params = dataclasses.replace(params, save_every=2, report_every=2)
+    honest = task.turns
+
+    def spoilt(step, chance):
+        for group, losses in honest(step, chance):
+            yield group, {k: v * (float("nan") if step == 5 else 1) for k, v in losses.items()}
+
+    task.turns = spoilt
+    with pytest.raises(UserError, match="diverged at step 5"):
+        list(loop.train(task, params, tmp_path))
+    assert torch.load(tmp_path / checkpoints.FILE, weights_only=True)["step"] == 4
+
+
+def test_a_checkpoint_of_other_settings_is_refused_by_name(tmp_path: Path) -> None:
+    next(run := _run("style", tmp_path))
+    run.close()
+    with pytest.raises(UserError, match="batch_size"):
+        next(_run("style", tmp_path, batch_size=5))
+    with pytest.raises(UserError, match="another configuration"):
+        next(_run("judge", tmp_path))
+
+
+def test_a_damaged_checkpoint_and_a_full_disk_say_so(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / checkpoints.FILE).write_bytes(b"torn")
+    with pytest.raises(UserError, match="damaged"):
+        next(_run("style", tmp_path))
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(UserError, match="disk space"):
+        list(_run("style", tmp_path / "full"))
+    assert not list((tmp_path / "full").glob("checkpoint*"))
+
+
+def test_the_command_trains_and_goes_on(tmp_path: Path, capsys) -> None:
+    arguments = ["style", "--preset", "smoke", "--out", str(tmp_path), "--weights", str(tmp_path)]
+    assert command.main(arguments) == 0
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [5, 10, 15, 20]
+    assert list(tmp_path.glob("sheet-*.png"))
+    assert command.main(arguments) == 0, "a finished run is only exported again"
+    recipe = json.loads((tmp_path / "style" / "training.json").read_text())
+    assert recipe["preset"] == "smoke"
+    assert recipe["data"]
+    assert command.main([*arguments, "--batch-size", "4"]) == 2
+    assert "another configuration" in capsys.readouterr().err
+
+
+def test_smoke_models_load_offline_and_are_evaluated(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    toys = toy.pack()
+    rows = [{"slug": "box-1", "style": "flat", "seed": 3, "colour": "red", "en": "a red box 1", "zh": "红色的方盒1"}]
+    monkeypatch.setattr(prompts, "load", lambda: {"exam": rows, "colours": rows, "sheet": rows})
+    done = list(evaluate.run(list(evaluate.EXAMINERS), weights, toys, toy.split(toys)))[-1]
+    assert isinstance(done, Done)
+    for name, report in done.value.items():
+        assert report.figures
+        told = json.loads((weights / name / "figures.json").read_text(encoding="utf-8"))
+        assert told["weights"] == evaluate.digests(weights / name)
+        card = (weights / name / "README.md").read_text(encoding="utf-8")
+        assert "CC-BY-4.0" in card
+        assert "Twemoji" in card
+
+
+def test_a_smoke_run_makes_the_models_it_needs(tmp_path: Path) -> None:
+    assert registry._smoked("emoji-diffusion", tmp_path / "out", tmp_path) == tmp_path / "out" / "needs"
+    for need in registry.MODELS["emoji-diffusion"].needs:
+        assert registry.require(tmp_path / "out" / "needs", need)
+
+
+def test_a_missing_model_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="emoji-clip is needed first"):
+        registry.require(tmp_path, "emoji-clip")
+
+
+def test_the_latents_of_an_exported_vae_are_white(weights: Path) -> None:
+    toys = toy.pack()
+    vae = evaluate.load_vae(weights / "emoji-vae")
+    known = torch.tensor(toy.split(toys).train(toys))
+    with torch.no_grad():
+        latents = vae.encode(canvas.white(canvas.shelf(toys.pixels, 128)[known])).latent_dist.mean
+    assert latents.mean((0, 2, 3)).abs().max() < 0.1
+    assert (latents.std((0, 2, 3)) - 1).abs().max() < 0.1
+    assert vae.config.scaling_factor == 1
+
+
+def test_the_pipeline_reads_words_as_clip_does_and_stores_them_once(weights: Path) -> None:
+    """Its text_encoder folder is all of emoji-clip, so clip can be had from the pipeline's folder alone."""
+    pipeline = marks.load_pipeline(weights / "emoji-diffusion")
+    model, tokenizer = evaluate.load_clip(weights / registry.WITHIN["emoji-clip"])
+    ids = tokens.encode(tokenizer, ["方盒1，扁平风格"], tokens.LENGTH)
+    with torch.no_grad():
+        assert torch.allclose(
+            pipeline.text_encoder(ids)[0], model.text_model(input_ids=ids).last_hidden_state, atol=1e-5
+        )
+    assert pipeline.vae_scale_factor == 4
+    assert pipeline.scheduler.config.prediction_type == "v_prediction"
+    assert {part.dtype for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder)} == {torch.float32}
+
+
+def test_the_end_token_has_the_highest_id_and_captions_fit(weights: Path) -> None:
+    _, tokenizer = evaluate.load_clip(weights / "emoji-clip")
+    assert tokenizer.eos_token_id == len(tokenizer) - 1
+    ids = tokens.encode(tokenizer, ["Box 1", "ＢＯＸ 1", "🙂" * 50], tokens.LENGTH)
+    assert ids.shape == (3, tokens.LENGTH)
+    assert ids[0].equal(ids[1]), "NFKC and lower case"
+    assert (ids == tokenizer.eos_token_id).any(1).all()
+
+
+SHIPPED = sorted(p.parent for p in (splits.ASSETS / "weights").glob("*/figures.json"))
+
+
+@pytest.mark.parametrize("folder", SHIPPED, ids=lambda folder: folder.name)
+def test_shipped_models_load_offline_and_their_figures_are_of_these_weights(folder: Path, monkeypatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    told = json.loads((folder / "figures.json").read_text(encoding="utf-8"))
+    assert told["weights"] == evaluate.digests(folder)
+    assert all(file.stat().st_size <= 9 * 2**20 for file in folder.rglob("*"))
+    load = {"emoji-clip": evaluate.load_clip, "emoji-vae": evaluate.load_vae}.get(folder.name, evaluate.load_convnet)
+    assert load(folder)
