@@ -32,11 +32,12 @@ CALM += ["--disable-sync", "--no-first-run"]
 
 TWO_FRAMES = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 KEPT = """(id) => new Promise((resolve, reject) => {
+    id = id || sessionStorage.getItem("aigc-conversation");
+    if (!id) return resolve(null); // to open the database would make it, without what the page puts in
     const request = indexedDB.open("aigc-demo", 1);
     request.onerror = () => reject(request.error);
     request.onsuccess = () => {
         const stores = request.result.transaction(["conversations", "answers"]);
-        id = id || sessionStorage.getItem("aigc-conversation") || "";
         stores.objectStore("conversations").get(id).onsuccess = ({target: {result: found}}) => {
             if (!found) return resolve(null);
             const key = [id, found.conversation.leaf];

@@ -148,10 +148,10 @@ def test_a_restart_of_the_server_loses_nothing(site: Site, visitor: Visitor) -> 
     visitor.choose("./tiny")
     visitor.ask("And of Spain?")
     visitor.unfold("What the model read")
-    read = visitor.page.input_value("#text-read textarea")
-    assert read == (
+    visitor.comes_to(
+        lambda: visitor.page.input_value("#text-read textarea"),
         f"<|im_start|>user\nThe capital of France<|im_end|>\n<|im_start|>assistant\n{first}<|im_end|>\n"
-        "<|im_start|>user\nAnd of Spain?<|im_end|>\n<|im_start|>assistant\n"
+        "<|im_start|>user\nAnd of Spain?<|im_end|>\n<|im_start|>assistant\n",
     )
 
 

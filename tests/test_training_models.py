@@ -9,7 +9,19 @@ import pytest
 from aigc_demo.errors import UserError
 from aigc_demo.results import Done, Step
 from aigc_demo.training import __main__ as command
-from aigc_demo.training import canvas, checkpoints, evaluate, loop, marks, prompts, registry, splits, tokens, toy
+from aigc_demo.training import (
+    canvas,
+    checkpoints,
+    evaluate,
+    loop,
+    marks,
+    prompts,
+    registry,
+    shipped,
+    splits,
+    tokens,
+    toy,
+)
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
@@ -165,7 +177,7 @@ def test_a_missing_model_is_named(tmp_path: Path) -> None:
 
 def test_the_latents_of_an_exported_vae_are_white(weights: Path) -> None:
     toys = toy.pack()
-    vae = evaluate.load_vae(weights / "emoji-vae")
+    vae = shipped.load_vae(weights / "emoji-vae")
     known = torch.tensor(toy.split(toys).train(toys))
     with torch.no_grad():
         latents = vae.encode(canvas.white(canvas.shelf(toys.pixels, 128)[known])).latent_dist.mean
@@ -177,7 +189,7 @@ def test_the_latents_of_an_exported_vae_are_white(weights: Path) -> None:
 def test_the_pipeline_reads_words_as_clip_does_and_stores_them_once(weights: Path) -> None:
     """Its text_encoder folder is all of emoji-clip, so clip can be had from the pipeline's folder alone."""
     pipeline = marks.load_pipeline(weights / "emoji-diffusion")
-    model, tokenizer = evaluate.load_clip(weights / registry.WITHIN["emoji-clip"])
+    model, tokenizer = shipped.load_clip(weights / registry.WITHIN["emoji-clip"])
     ids = tokens.encode(tokenizer, ["方盒1，扁平风格"], tokens.LENGTH)
     with torch.no_grad():
         assert torch.allclose(
@@ -189,7 +201,7 @@ def test_the_pipeline_reads_words_as_clip_does_and_stores_them_once(weights: Pat
 
 
 def test_the_end_token_has_the_highest_id_and_captions_fit(weights: Path) -> None:
-    _, tokenizer = evaluate.load_clip(weights / "emoji-clip")
+    _, tokenizer = shipped.load_clip(weights / "emoji-clip")
     assert tokenizer.eos_token_id == len(tokenizer) - 1
     ids = tokens.encode(tokenizer, ["Box 1", "ＢＯＸ 1", "🙂" * 50], tokens.LENGTH)
     assert ids.shape == (3, tokens.LENGTH)
@@ -206,5 +218,5 @@ def test_shipped_models_load_offline_and_their_figures_are_of_these_weights(fold
     told = json.loads((folder / "figures.json").read_text(encoding="utf-8"))
     assert told["weights"] == evaluate.digests(folder)
     assert all(file.stat().st_size <= 9 * 2**20 for file in folder.rglob("*"))
-    load = {"emoji-clip": evaluate.load_clip, "emoji-vae": evaluate.load_vae}.get(folder.name, evaluate.load_convnet)
+    load = {"emoji-clip": shipped.load_clip, "emoji-vae": shipped.load_vae}.get(folder.name, shipped.load_convnet)
     assert load(folder)

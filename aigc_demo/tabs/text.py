@@ -284,7 +284,7 @@ def _bind(engine: Engine, parts: Parts, language: gr.Textbox, arrived: Dependenc
         talk = Conversation.read(data)
         return talk.show(leaf).data() if leaf in talk.nodes else talk.data()
 
-    parts.branch.input(switch, [parts.conversation, parts.branch], [parts.conversation], **QUICK).then(
+    parts.branch.select(switch, [parts.conversation, parts.branch], [parts.conversation], **QUICK).then(
         None, js=LOAD_ANSWER, inputs=[parts.branch], outputs=answer
     ).then(reopen, **shown).then(None, js="(talk) => aigc.store.save(talk)", inputs=[parts.conversation])
 

@@ -107,7 +107,7 @@ class DiffusionTask:
         import torch
         from diffusers import DDPMScheduler, UNet2DConditionModel
 
-        from aigc_demo.training.evaluate import load_clip, load_vae
+        from aigc_demo.training.shipped import load_clip, load_vae
 
         torch.manual_seed(params.seed)
         self.params, self.pack = params, pack

@@ -10,7 +10,6 @@ import argparse
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +20,9 @@ from aigc_demo.training.data import SIZE, Pack
 from aigc_demo.training.exams import AMONG, Exam
 from aigc_demo.training.loop import device
 from aigc_demo.training.registry import MODELS, require
+from aigc_demo.training.shipped import Report, load_clip, load_convnet, load_vae
 from aigc_demo.training.splits import Split
 from aigc_demo.words import Words
-
-
-@dataclass(frozen=True)
-class Report:
-    """figures: the model's. baselines: name -> figures of something trivial, or of the judge. misses: in words."""
-
-    figures: dict[str, float]
-    baselines: dict[str, dict[str, float]] = field(default_factory=dict)
-    misses: list[str] = field(default_factory=list)
 
 
 def run(names: list[str], weights: Path, pack: Pack, split: Split) -> Iterator[Step[Report] | Done[dict[str, Report]]]:
@@ -190,31 +181,6 @@ def patch_pca(learnt: Any, real: Any, side: int = 8, keep: int = 4) -> Any:
     basis = torch.linalg.eigh((rows - mean).T @ (rows - mean)).eigenvectors[:, -keep:]
     given = (patches(real) - mean) @ basis @ basis.T + mean
     return functional.fold(given.transpose(1, 2), real.shape[-2:], side, stride=side).clamp(-1, 1)
-
-
-def load_clip(folder: Path) -> tuple[Any, Any]:
-    """(CLIPModel in float32, its tokenizer), from disk only."""
-    import torch
-    from transformers import AutoTokenizer, CLIPModel
-
-    model: Any = CLIPModel.from_pretrained(folder, dtype=torch.float32, use_safetensors=True, local_files_only=True)
-    return model.to(device()).eval(), AutoTokenizer.from_pretrained(folder, local_files_only=True)
-
-
-def load_convnet(folder: Path) -> Any:
-    from aigc_demo.training.convnet import ConvNet
-
-    return ConvNet.from_pretrained(folder, local_files_only=True).float().to(device()).eval()
-
-
-def load_vae(folder: Path) -> Any:
-    import torch
-    from diffusers import AutoencoderKL
-
-    model = AutoencoderKL.from_pretrained(
-        folder, torch_dtype=torch.float32, use_safetensors=True, local_files_only=True
-    )
-    return model.to(device()).eval()
 
 
 def examine_diffusion(folder: Path, weights: Path, pack: Pack, split: Split) -> Report:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from aigc_demo.training import canvas, clip, evaluate, marks, prompts, sheets, vae
+from aigc_demo.training import canvas, clip, marks, prompts, sheets, shipped, vae
 from aigc_demo.training.data import SIZE, Pack
 from aigc_demo.training.loop import device
 from aigc_demo.training.registry import require
@@ -19,7 +19,7 @@ def reconstructions(weights: Path, pack: Pack, split: Split, folder: Path) -> Pa
     """Pictures of families that emoji-vae never saw: a row as drawn, a row as given back, and so on."""
     import torch
 
-    model = evaluate.load_vae(require(weights, "emoji-vae"))
+    model = shipped.load_vae(require(weights, "emoji-vae"))
     kept = split.families_kept(pack)
     chosen = torch.tensor(kept[:: max(1, len(kept) // RECONSTRUCTED)][:RECONSTRUCTED])
     real = canvas.white(canvas.shelf(pack.pixels[chosen.numpy()], SIZE, device()))
@@ -33,7 +33,7 @@ def prompted(weights: Path, pack: Pack, split: Split, folder: Path) -> list[Path
     import torch
 
     pipeline = marks.load_pipeline(require(weights, "emoji-diffusion"))
-    model, _ = evaluate.load_clip(require(weights, "emoji-clip"))
+    model, _ = shipped.load_clip(require(weights, "emoji-clip"))
     learnt = torch.tensor(split.train(pack))
     shelf = canvas.white(canvas.shelf(pack.pixels[learnt.numpy()], SIZE, device()))
     known = clip.embed_images(model, shelf)

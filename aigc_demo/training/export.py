@@ -81,8 +81,8 @@ def diffusion(unet: Any, schedule: dict[str, Any], weights: Path, folder: Path) 
 
     from diffusers import DDIMScheduler, StableDiffusionPipeline
 
-    from aigc_demo.training.evaluate import load_clip, load_vae
     from aigc_demo.training.registry import require
+    from aigc_demo.training.shipped import load_clip, load_vae
 
     model, tokenizer = load_clip(require(weights, "emoji-clip"))
     autoencoder = require(weights, "emoji-vae")

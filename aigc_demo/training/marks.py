@@ -13,9 +13,9 @@ import numpy as np
 from aigc_demo.training import hue, judge, prompts
 from aigc_demo.training.data import Pack
 from aigc_demo.training.diffusion import GUIDANCE, SAMPLING_STEPS
-from aigc_demo.training.evaluate import Report, load_convnet
 from aigc_demo.training.loop import device
 from aigc_demo.training.registry import require
+from aigc_demo.training.shipped import Report, load_convnet
 from aigc_demo.training.splits import Split
 from aigc_demo.words import LANGUAGES
 
