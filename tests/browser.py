@@ -38,6 +38,7 @@ KEPT = """(id) => new Promise((resolve, reject) => {
     request.onerror = () => reject(request.error);
     request.onsuccess = () => {
         const stores = request.result.transaction(["conversations", "answers"]);
+        stores.oncomplete = () => request.result.close();
         stores.objectStore("conversations").get(id).onsuccess = ({target: {result: found}}) => {
             if (!found) return resolve(null);
             const key = [id, found.conversation.leaf];
@@ -213,14 +214,14 @@ class Visitor:
         """For the time in which an answer is written, until it is shown whole and kept."""
         shown = self.page.evaluate(SHOWN)
         yield
-        self.page.wait_for_function(f"async (shown) => await ({SHOWN})() !== shown", arg=shown)
+        self.comes_to(lambda: self.page.evaluate(SHOWN) != shown, True)
         self.page.wait_for_selector("#text-status .aigc-facts")
         self.page.wait_for_selector("#text-send-button", state="visible")
         self.page.wait_for_selector(".tv-live", state="detached")
         self.page.evaluate(TWO_FRAMES)
 
     def comes_to(self, look: Callable[[], Any], expected: Any) -> None:
-        """Assert that what is to be seen becomes this."""
+        """Assert that what is to be seen becomes this. (`wait_for_function` would take a promise for a yes.)"""
         end = time.monotonic() + PATIENCE / 1000
         while look() != expected and time.monotonic() < end:
             self.page.wait_for_timeout(50)
@@ -278,7 +279,7 @@ class Visitor:
         shown = self.page.evaluate(SHOWN)
         self.page.locator("#text-branch input").click()
         self.page.locator("#text-branch [role=option]").nth(n).click()
-        self.page.wait_for_function(f"async (shown) => await ({SHOWN})() !== shown", arg=shown)
+        self.comes_to(lambda: self.page.evaluate(SHOWN) != shown, True)
 
     def value(self, name: str) -> Any:
         """What a field of the form holds."""

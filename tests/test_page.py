@@ -273,8 +273,8 @@ def test_edit_regenerate_and_retry_make_branches_and_clear_begins_anew(visitor: 
     old = visitor.kept["id"]
     page.locator("#text-chat").get_by_label("Clear").click()
     page.wait_for_selector("#text-chat .message", state="detached")
-    assert visitor.facts == {}
-    assert page.locator(".tv-text [role=option]").count() == 0
+    visitor.comes_to(lambda: visitor.facts, {})
+    visitor.comes_to(page.locator(".tv-text [role=option]").count, 0)
     visitor.ask("another")
     assert visitor.kept["id"] != old
     assert len(visitor.turns) == 2

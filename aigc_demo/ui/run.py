@@ -9,6 +9,7 @@ import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from html import escape
 from typing import Any, TypeVar
 
 import gradio as gr
@@ -121,8 +122,10 @@ def told_in(language: str) -> Iterator[None]:
 
 
 def message(words: Words, language: str) -> gr.Error:
-    """An error that the page shows until it is closed."""
-    return gr.Error(words.to(language), duration=None, title=TITLE.to(language), print_exception=False)
+    """An error that the page shows until it is closed. It shows HTML, and a message may quote a stranger's file."""
+    return gr.Error(
+        escape(words.to(language), quote=False), duration=None, title=TITLE.to(language), print_exception=False
+    )
 
 
 def language_of(request: gr.Request | None) -> str:
