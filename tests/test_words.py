@@ -26,11 +26,15 @@ NAMES = {
     "what a person types, or reads as it stands, somewhere else": """
         assistant device dtype false models n name owner true user""",
     "keys of the keyboard": "Enter",
+    "names that training gives": "AdamW CLIP Diffusion Noto Stable Transformer Twemoji aigc_demo data diffusion emoji m python training",
 }
 ALLOWED = {word for words in NAMES.values() for word in words.split()}
 ENVIRONMENT = re.compile("[A-Z]+(_[A-Z]+)+")  # variables, as a person sets them
 # Placeholders that only one language shows, with the reason.
-ONE_SIDED = {"name": "API names of fields: callers of the API read English; on the page a Chinese label stands there"}
+ONE_SIDED = {
+    "name": "API names of fields: callers of the API read English; on the page a Chinese label stands there",
+    "a": "the English article, in captions: Chinese has none",
+}
 
 
 def calls() -> Iterator[tuple[str, ast.Call]]:
