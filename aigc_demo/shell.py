@@ -12,6 +12,8 @@ from typing import Any
 
 import gradio as gr
 from gradio.events import Dependency
+from starlette.datastructures import MutableHeaders
+from starlette.middleware import Middleware
 
 from aigc_demo.engine import Engine
 from aigc_demo.settings import Settings
@@ -56,8 +58,8 @@ def theme() -> gr.Theme:
     ).set(
         button_primary_background_fill="*primary_700",
         button_primary_background_fill_hover="*primary_800",
-        button_primary_background_fill_dark="*primary_600",
-        button_primary_background_fill_hover_dark="*primary_500",
+        button_primary_background_fill_dark="*primary_700",
+        button_primary_background_fill_hover_dark="*primary_600",
         button_primary_text_color="white",
         block_label_text_weight="500",
         body_text_color_subdued="*neutral_600",
@@ -111,7 +113,7 @@ def serve(page: gr.Blocks, say: Catalogue, settings: Settings, **options: Any) -
         i18n=say.i18n,
         theme=theme(),
         css_paths=[STATIC / "page.css"],
-        head=f"<script>{(STATIC / 'page.js').read_text(encoding='utf-8')}</script>",
+        app_kwargs={"middleware": [Middleware(FirstScript, script=(STATIC / "page.js").read_bytes())]},
         favicon_path=ASSETS / "favicon.png",
         footer_links=["api"],
         run_history=False,  # the page keeps conversations itself, in the browser
@@ -121,6 +123,33 @@ def serve(page: gr.Blocks, say: Catalogue, settings: Settings, **options: Any) -
         max_file_size="8mb",
         **options,
     )
+
+
+class FirstScript:
+    """Puts a script first in the head of the page, as ASGI. gradio runs its own `head` too late: only after it has
+    chosen the page's language."""
+
+    def __init__(self, app: Any, script: bytes):
+        self.app = app
+        self.head = b"<head><script>" + script + b"</script>"
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        held: list[Any] = []  # the beginning of a page, until its length is known
+
+        async def pass_on(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                if MutableHeaders(scope=message).get("content-type", "").startswith("text/html"):
+                    held.append(message)
+                    return
+            elif held:
+                start, body = held.pop(), message.get("body", b"")
+                if b"<head>" in body:
+                    message = {**message, "body": body.replace(b"<head>", self.head, 1)}
+                    MutableHeaders(scope=start)["content-length"] = str(len(message["body"]))
+                await send(start)
+            await send(message)
+
+        await self.app(scope, receive, pass_on)
 
 
 def free_port(host: str, first: int) -> int:

@@ -22,7 +22,7 @@ from aigc_demo.generators.text import TextParams
 from aigc_demo.generators.text_rows import TEXT
 from aigc_demo.results import Done, Step
 from aigc_demo.ui import run as run_module
-from aigc_demo.ui.run import APOLOGY, JOBS, TITLE, Jobs, endpoint, language_of, listener, message, paced, run, told_in
+from aigc_demo.ui.run import APOLOGY, JOBS, Jobs, endpoint, language_of, listener, message, paced, run, told_in
 from aigc_demo.words import Words
 
 BAD = Words("The value is bad.", "该值无效。")
@@ -154,7 +154,6 @@ def test_a_user_error_is_told(kind: type[UserError], language: str, said: str, c
     with pytest.raises(gr.Error) as caught, told_in(language):
         raise kind(BAD)
     assert caught.value.message == said
-    assert caught.value.title == TITLE.to(language)
     assert caught.value.duration is None
     assert not caught.value.print_exception
     assert not caplog.records
@@ -259,3 +258,10 @@ def test_a_listener_gets_values_request_and_event():
     event = gr.EventData(None, {"index": 3})
     assert list(call(1, 2, 3, "request", event)) == [([1, 2, 3], "request", {"index": 3})]
     assert list(call(1, 2, 3, "request", gr.EventData(None, None))) == [([1, 2, 3], "request", {})]
+
+
+# The page shows a message as HTML, so what it quotes is escaped there; a caller of the API reads plain text.
+def test_quoted_markup_is_escaped_for_the_page_alone() -> None:
+    bad = Words("no <img src=x>", "没有 <img src=x>")
+    assert "&lt;img" in message(bad, "en").message
+    assert message(bad, "en", html=False).message == "no <img src=x>"

@@ -29,7 +29,6 @@ APOLOGY = Words(
     "Something went wrong in this app, through no fault of yours. The details are in the server's log.",
     "应用内部出错了，不是你的问题。详情见服务器日志。",
 )
-TITLE = Words("That did not work", "没有成功")
 
 T = TypeVar("T")
 
@@ -108,24 +107,26 @@ def paced(states: Iterator[tuple[T, bool]], per_second: float = UPDATES_PER_SECO
 
 
 @contextmanager
-def told_in(language: str) -> Iterator[None]:
-    """Turn what goes wrong inside into the page's message: a UserError's words, or an apology and a log entry."""
+def told_in(language: str, html: bool = True) -> Iterator[None]:
+    """Turn what goes wrong inside into a message: a UserError's words, or an apology and a log entry.
+
+    html: for the page, which shows HTML; callers of the API get the plain text.
+    """
     try:
         yield
     except UserError as error:
-        raise message(error.words, language) from error
+        raise message(error.words, language, html) from error
     except gr.Error:
         raise
     except Exception as error:
         log.exception("a request failed")
-        raise message(APOLOGY, language) from error
+        raise message(APOLOGY, language, html) from error
 
 
-def message(words: Words, language: str) -> gr.Error:
-    """An error that the page shows until it is closed. It shows HTML, and a message may quote a stranger's file."""
-    return gr.Error(
-        escape(words.to(language), quote=False), duration=None, title=TITLE.to(language), print_exception=False
-    )
+def message(words: Words, language: str, html: bool = True) -> gr.Error:
+    """An error that the page shows until it is closed. It may quote a stranger's file."""
+    text = words.to(language)
+    return gr.Error(escape(text, quote=False) if html else text, duration=None, print_exception=False)
 
 
 def language_of(request: gr.Request | None) -> str:
@@ -144,7 +145,7 @@ def endpoint(
 
     def call(*arguments: Any) -> Iterator[Any]:
         *values, request = arguments
-        with told_in(language_of(request)):
+        with told_in(language_of(request), html=False):
             yield from fn(dict(zip(markers, values, strict=True)), request)
 
     parameters = [
