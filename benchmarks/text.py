@@ -1,6 +1,6 @@
 """Text: what our loop, its token view and the HTTP API cost beside a bare loop over the same model.
 
-    python -m benchmarks.text [--rounds 7] [--tokens 64] [--model smollm2-135m]
+    python -m benchmarks.text [--rounds 7] [--tokens 64] [--model smollm2-135m] [--only decode]
 
 The bare loop is greedy over the same model, dtype and cache class, and like everything here runs on a
 worker thread of its own. Decode rates leave the prefill out; the API's is compared as a whole, from the
@@ -63,6 +63,9 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--model", default="smollm2-135m")
+    parser.add_argument(
+        "--only", choices=("decode", "streamer", "first", "api"), help="one table, for more rounds of it"
+    )
     options = parser.parse_args()
 
     from transformers import TextIteratorStreamer
@@ -123,7 +126,10 @@ def main() -> int:
         )
         return done.figures["tokens_per_second"]
 
-    fine = compare(
+    def wanted(table: str) -> bool:
+        return options.only in (None, table)
+
+    fine = not wanted("decode") or compare(
         "bare greedy loop",
         {
             "bare greedy loop": bare_rate,
@@ -136,7 +142,7 @@ def main() -> int:
         rounds=options.rounds,
         unit="tokens/s of decoding",
     )
-    fine &= compare(
+    fine &= not wanted("streamer") or compare(
         "model.generate + TextIteratorStreamer",
         {"model.generate + TextIteratorStreamer": streamer_rate, "generate()": our_rate},
         [Wanted("generate()", 0.98)],
@@ -151,7 +157,7 @@ def main() -> int:
         raise RuntimeError("no end")
 
     long_ids = encode_prompt("chat", "", [], PROMPT * 8, loaded)
-    fine &= compare(
+    fine &= not wanted("first") or compare(
         "bare prefill",
         {"bare prefill": lambda: on_thread(lambda: bare_loop(loaded, long_ids, 1)[0]), "generate()": first_token},
         [Wanted("generate()", 1.2, at_least=False)],
@@ -159,7 +165,7 @@ def main() -> int:
         unit=f"seconds to the first token, prompt of {len(long_ids)} tokens",
         faster_is_more=False,
     )
-    fine &= through_the_api(engine, loaded, ids, count, options.rounds)
+    fine &= not wanted("api") or through_the_api(engine, loaded, ids, count, options.rounds)
     return 0 if fine else 1
 
 
