@@ -111,7 +111,7 @@ def choose(device: str = "auto", dtype: str = "auto") -> Device:
             ).format(device=device, there=", ".join(k for k, v in there.items() if v))
         )
     kind = next(k for k, v in there.items() if v) if device == "auto" else device
-    chosen, why = _fitting_dtype(kind)
+    chosen, why = fitting_dtype(kind)
     if dtype != "auto":
         chosen, why = dtype, Words("as set by --dtype", "按 --dtype 的设置")
     found = (
@@ -132,7 +132,8 @@ def uniforms(seed: int, count: int) -> list[float]:
     return torch.rand(count, dtype=torch.float64, generator=torch.Generator("cpu").manual_seed(seed)).tolist()
 
 
-def _fitting_dtype(kind: str) -> tuple[str, Words]:
+def fitting_dtype(kind: str) -> tuple[str, Words]:
+    """The shortest dtype that a kind of device computes fast in, and why."""
     import torch
 
     if kind == "cuda":
