@@ -12,6 +12,8 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.compare import Wanted, compare
@@ -20,23 +22,29 @@ EMPTY = "import gradio as gr\nwith gr.Blocks(analytics_enabled=False) as page: p
 ROOT = Path(__file__).parent.parent
 
 
-def seconds_until_answer(command: list[str], port: int) -> float:
-    """From starting the process to its first HTTP 200."""
+@contextmanager
+def serving(command: list[str], port: int) -> Iterator[float]:
+    """A server's process; yields the seconds from its start to its first HTTP 200, and ends it after."""
     environment = {**os.environ, "GRADIO_ANALYTICS_ENABLED": "False"}
     started = time.perf_counter()
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        while time.perf_counter() - started < 120:
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as answer:
-                    if answer.status == 200:
-                        return time.perf_counter() - started
-            except OSError:
-                time.sleep(0.02)
-        raise TimeoutError(" ".join(command))
+        while not answers(port):
+            if time.perf_counter() - started > 120:
+                raise TimeoutError(" ".join(command))
+            time.sleep(0.02)
+        yield time.perf_counter() - started
     finally:
         process.terminate()
         process.wait()
+
+
+def answers(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
 
 
 def free_port() -> int:
@@ -45,14 +53,20 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+def app(port: int) -> list[str]:
+    return [sys.executable, "app.py", "--port", str(port)]
+
+
 def empty_page() -> float:
     port = free_port()
-    return seconds_until_answer([sys.executable, "-c", EMPTY.format(port=port)], port)
+    with serving([sys.executable, "-c", EMPTY.format(port=port)], port) as seconds:
+        return seconds
 
 
 def our_page() -> float:
     port = free_port()
-    return seconds_until_answer([sys.executable, "app.py", "--port", str(port)], port)
+    with serving(app(port), port) as seconds:
+        return seconds
 
 
 def main() -> int:

@@ -24,6 +24,7 @@ from aigc_demo.settings import Settings
 from aigc_demo.weights import obtain
 from aigc_demo.worker import iterate_on_worker
 from benchmarks.compare import Wanted, compare
+from benchmarks.startup import app, free_port, serving
 
 PROMPT = "Write a long story about a lighthouse keeper and the sea. Begin with the weather and do not stop early."
 
@@ -37,15 +38,13 @@ def bare_loop(loaded: TextModel, ids: list[int], count: int) -> tuple[float, flo
         started = time.perf_counter()
         cache = DynamicCache(config=loaded.model.config)
         device = loaded.device.kind
-        out = loaded.model(
-            input_ids=torch.tensor([ids], device=device), past_key_values=cache, use_cache=True, logits_to_keep=1
-        )
+        out = loaded.model(input_ids=torch.tensor([ids], device=device), cache=cache, use_cache=True, logits_to_keep=1)
         token = int(out.logits[0, -1].argmax())
         first = time.perf_counter()
         for _ in range(count - 1):
             out = loaded.model(
                 input_ids=torch.tensor([[token]], device=device),
-                past_key_values=cache,
+                cache=cache,
                 use_cache=True,
                 logits_to_keep=1,
             )
@@ -165,27 +164,28 @@ def main() -> int:
         unit=f"seconds to the first token, prompt of {len(long_ids)} tokens",
         faster_is_more=False,
     )
-    fine &= not wanted("api") or through_the_api(engine, loaded, ids, count, options.rounds)
+    fine &= not wanted("api") or through_the_api(options.model, loaded, ids, count, options.rounds)
     return 0 if fine else 1
 
 
-def through_the_api(engine: Engine, loaded: TextModel, ids: list[int], count: int, rounds: int) -> bool:
-    """The page's server in this process, a client in this process, HTTP in between."""
+def through_the_api(model: str, loaded: TextModel, ids: list[int], count: int, rounds: int) -> bool:
+    """The page's server in a process of its own, as it is in life; the client and the bare loop in this one."""
     from gradio_client import Client
 
-    from aigc_demo.shell import build, serve
-
-    # the server's own copy of the model is this one, so that nothing is measured twice over
-    with engine.residents.use("smollm2-135m", 0, lambda: loaded):
-        page, say = build(engine)
-        _, url, _ = serve(page, say, engine.settings, prevent_thread_lock=True, quiet=True)
-        client = Client(url, verbose=False)
+    port = free_port()
+    with serving(app(port), port):
+        client = Client(f"http://127.0.0.1:{port}", verbose=False)
         updates: list[float] = []
 
         def api_rate() -> float:
             started = time.perf_counter()
             job = client.submit(
-                prompt=PROMPT, temperature=0, repetition_penalty=1, max_new_tokens=count, api_name="/generate_text"
+                prompt=PROMPT,
+                model=model,
+                temperature=0,
+                repetition_penalty=1,
+                max_new_tokens=count,
+                api_name="/generate_text",
             )
             seen = sum(1 for _ in job)
             seconds = time.perf_counter() - started
@@ -204,7 +204,6 @@ def through_the_api(engine: Engine, loaded: TextModel, ids: list[int], count: in
             unit="tokens/s of the whole request",
         )
         print(f"updates a second through the API: at most {max(updates):.1f}")
-        page.close()
     return fine
 
 

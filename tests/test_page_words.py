@@ -108,9 +108,9 @@ def test_an_english_browser_is_switched_by_hand(browser: Any, site: Site) -> Non
 
 
 def test_every_message_is_chinese_and_the_prompt_is_kept(
-    reader: Visitor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    reader: Visitor, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every kind of UserError, out of memory, and a fault of ours: told in the reader's language, and nothing is lost."""
+    """Every kind of UserError, out of memory, a full queue, and a fault of ours: told in the reader's language, and nothing is lost."""
     page = reader.page
 
     def told(prompt: str, *parts: str) -> None:
@@ -162,5 +162,8 @@ def test_every_message_is_chinese_and_the_prompt_is_kept(
         with monkeypatch.context() as patch:
             patch.setattr(Passes, "step", failing(error))
             told("kept", part)
+    with monkeypatch.context() as patch:
+        patch.setattr(site.page._queue, "max_size", 0)
+        told("kept", "排队的人太多")
     reader.ask("kept")
     assert reader.turns[-2] == ("user", "kept")

@@ -97,7 +97,7 @@ def forwards(tiny: TextModel, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     forward = tiny.model.forward
 
     def counted(*positional: Any, **named: Any) -> Any:
-        seen.append(weakref.ref(named["past_key_values"]))
+        seen.append(weakref.ref(named["cache"]))
         return forward(*positional, **named)
 
     monkeypatch.setattr(tiny.model, "forward", counted)

@@ -100,7 +100,9 @@ def _task(name: str):
 def test_a_processor_without_bfloat16_trains_in_float32(monkeypatch) -> None:
     """Emulated, it took fifteen times as long: a run of an hour would take most of a day."""
     for native, wanted in ((True, torch.bfloat16), (False, torch.float32)):
-        monkeypatch.setattr(loop, "fitting_dtype", lambda kind, native=native: ("bfloat16" if native else "float32", ""))
+        monkeypatch.setattr(
+            loop, "fitting_dtype", lambda kind, native=native: ("bfloat16" if native else "float32", "")
+        )
         with loop.autocast():
             assert torch.nn.Linear(8, 8)(torch.zeros(1, 8)).dtype == wanted
 

@@ -91,7 +91,7 @@ class Passes:
         with torch.inference_mode():
             out = self._loaded.model(
                 input_ids=torch.tensor([ids], device=self._loaded.device.kind),
-                past_key_values=self._cache,
+                cache=self._cache,
                 use_cache=True,
                 logits_to_keep=keep,
             )

@@ -242,6 +242,11 @@ def _bind(engine: Engine, parts: Parts, language: gr.Textbox, arrived: Dependenc
         waiting = facts.busy(text_page.WAITING, language)
         return parts.paint(Update(busy=True, status=waiting)) if heard else {parts.status: gr.skip()}
 
+    def turned_away(request: gr.Request) -> dict[Any, Any]:
+        """A full queue refuses a click before it reaches its handler, and so nobody ends the waiting."""
+        running = JOBS.is_running(request.session_hash or "", TEXT.name)
+        return {parts.status: gr.skip()} if running else parts.paint(Update(busy=False, status=""))
+
     for trigger, handler in (
         (prompt.submit, text_page.ask),
         (parts.send.click, text_page.ask),
@@ -252,14 +257,16 @@ def _bind(engine: Engine, parts: Parts, language: gr.Textbox, arrived: Dependenc
         (parts.view.branch, text_page.follow),
     ):
         trigger(wait, [language], parts.painted, **QUICK)
-        trigger(
+        answered = trigger(
             on_click(handler),
             inputs=inputs,
             outputs=parts.painted,
             concurrency_id=TEXT.name,
             concurrency_limit=engine.settings.concurrency,
             **PRIVATE,
-        ).success(None, js=KEEP_ANSWER, inputs=[parts.conversation, *answer])
+        )
+        answered.success(None, js=KEEP_ANSWER, inputs=[parts.conversation, *answer])
+        answered.failure(turned_away, outputs=parts.painted, **QUICK)
 
     def stop(request: gr.Request) -> None:
         JOBS.stop(request.session_hash or "", TEXT.name)

@@ -31,6 +31,18 @@
     if (url.href === location.href) location.reload();
   }
 
+  // gradio tells of a full queue in an English sentence of its own; an answer of any other status it quotes.
+  const FULL = {
+    en: "Too many people are waiting here at the moment. Nothing is lost: please try again in a little while.",
+    zh: "现在排队的人太多了。你的内容没有丢失，请稍后再试。",
+  };
+  const fetched = window.fetch;
+  window.fetch = async (...request) => {
+    const response = await fetched(...request);
+    const full = response.status === 503 && new URL(response.url).pathname.endsWith("/queue/join");
+    return full ? Response.json({ detail: FULL[language] }, { status: 429 }) : response;
+  };
+
   // ---- conversations -------------------------------------------------------------------------------------------
 
   const DRAFT = "aigc-draft", CURRENT = "aigc-conversation";
