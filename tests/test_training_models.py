@@ -41,7 +41,7 @@ def _one_thread():
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every model, smoke-trained once, in the order in which they need each other."""
     folder = tmp_path_factory.mktemp("weights")
-    for name in ("emoji-clip", "emoji-vae", "emoji-diffusion", "judge", "style"):
+    for name in ("emoji-clip", "emoji-vae", "emoji-diffusion", "judge", "style", "emoji-morph"):
         list(_run(name, folder, weights=folder))
         (folder / checkpoints.FILE).unlink()
     return folder
@@ -228,5 +228,9 @@ def test_shipped_models_load_offline_and_their_figures_are_of_these_weights(fold
     told = json.loads((folder / "figures.json").read_text(encoding="utf-8"))
     assert told["weights"] == evaluate.digests(folder)
     assert all(file.stat().st_size <= 9 * 2**20 for file in folder.rglob("*"))
-    load = {"emoji-clip": shipped.load_clip, "emoji-vae": shipped.load_vae}.get(folder.name, shipped.load_convnet)
+    load = {
+        "emoji-clip": shipped.load_clip,
+        "emoji-vae": shipped.load_vae,
+        "emoji-morph": shipped.load_morph,
+    }.get(folder.name, shipped.load_convnet)
     assert load(folder)

@@ -101,6 +101,8 @@ def _examples(options: argparse.Namespace) -> int:
     print(examples.reconstructions(options.weights, pack, split, options.out))
     if (options.weights / "emoji-diffusion").exists():
         print(*examples.prompted(options.weights, pack, split, options.out), sep="\n")
+    if (options.weights / "emoji-morph").exists():
+        print(examples.morphs(options.weights, pack, split, options.out))
     return 0
 
 

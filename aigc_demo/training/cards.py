@@ -27,6 +27,13 @@ ABOUT: dict[str, Words] = {
         "一个完整的 Stable Diffusion 式流水线，只做一件小事：根据中英文描述绘制 128 像素的表情风格图标。"
         "它只画训练过的概念，对其他概念不作零样本承诺。",
     ),
+    "emoji-morph": Words(
+        "An autoencoder that makes one vector of an emoji-style picture of 64 px, and a picture of a vector. On the "
+        "straight line between two vectors one picture turns into the other, and a draw from the unit normal is a "
+        "picture too, of nothing in particular.",
+        "把 64 像素的表情风格图片变成一个向量、再把向量变回图片的自编码器。"
+        "沿两个向量之间的直线，一幅图会变形为另一幅；从标准正态分布中抽取的向量也会给出图片，但不代表任何特定事物。",
+    ),
     "judge": Words(
         "A convnet that names emoji concepts. It marks the work of the generators and takes no part in their training.",
         "识别表情概念的卷积网络，只用来给生成模型打分，不参与它们的训练。",
@@ -54,6 +61,12 @@ MEANINGS = {
     "ssim": "SSIM",
     "foreground_psnr": "PSNR in dB of the foreground",
     "psnr_10th_percentile": "PSNR in dB that a tenth of the pictures fall short of",
+    "high_pass_share": "energy of the finest detail, as a share of the real pictures'",
+    "morphs": "lines between two pictures that meet all four conditions below, of 200",
+    "midpoint_nearer": "midpoint nearer to real pictures than the cross-fade is, in the judge's features",
+    "midpoint_balanced": "midpoint about as far from one end as from the other, in the judge's features",
+    "midpoint_area": "midpoint covers 0.5 to 1.5 times the ends' mean area",
+    "steps_even": "largest of 15 steps at most three times the mean step, in pixels",
 }
 RECIPE_FILE = "training.json"
 

@@ -189,12 +189,19 @@ def examine_diffusion(folder: Path, weights: Path, pack: Pack, split: Split) -> 
     return marks.examine_diffusion(folder, weights, pack, split)
 
 
+def examine_morph(folder: Path, weights: Path, pack: Pack, split: Split) -> Report:
+    from aigc_demo.training import morph_marks
+
+    return morph_marks.examine_morph(folder, weights, pack, split)
+
+
 EXAMINERS: dict[str, Callable[[Path, Path, Pack, Split], Report]] = {
     "judge": examine_judge,
     "style": examine_style,
     "emoji-clip": examine_clip,
     "emoji-vae": examine_vae,
     "emoji-diffusion": examine_diffusion,
+    "emoji-morph": examine_morph,
 }
 """Judge first: the others' figures stand beside its own."""
 assert set(EXAMINERS) <= set(MODELS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from aigc_demo.training import canvas, clip, marks, prompts, sheets, shipped, vae
+from aigc_demo.training import canvas, clip, marks, morph, morph_marks, prompts, sheets, shipped, vae
 from aigc_demo.training.data import SIZE, Pack
 from aigc_demo.training.loop import device
 from aigc_demo.training.registry import require
@@ -13,6 +13,7 @@ from aigc_demo.training.splits import Split
 from aigc_demo.words import LANGUAGES
 
 RECONSTRUCTED = 48
+MORPHS, FRAMES = 12, 8
 
 
 def reconstructions(weights: Path, pack: Pack, split: Split, folder: Path) -> Path:
@@ -45,6 +46,20 @@ def prompted(weights: Path, pack: Pack, split: Split, folder: Path) -> list[Path
         both = torch.stack([made, shelf[nearest].to(made.device)], 1).flatten(0, 1)
         written.append(_save(sheets.grid(both, columns=16), folder / f"emoji-diffusion-{language}.webp"))
     return written
+
+
+def morphs(weights: Path, pack: Pack, split: Split, folder: Path) -> Path:
+    """The first pairs of emoji-morph's exam, a row each: a picture as drawn, the line from its reconstruction to
+    the other's, and the other as drawn."""
+    import torch
+
+    model = shipped.load_morph(require(weights, "emoji-morph"))
+    drawn = torch.tensor(morph_marks.pairs(pack, split, MORPHS)).flatten()
+    real = canvas.white(canvas.shelf(pack.pixels[drawn.numpy()], morph.SIDE, device()))
+    z = morph.encode(model, real)
+    lines = morph.decode(model, morph.blend(z[::2], z[1::2], FRAMES).flatten(0, 1)).unflatten(0, (MORPHS, FRAMES))
+    rows = torch.cat([real[::2, None], lines, real[1::2, None]], 1)
+    return _save(sheets.grid(rows.flatten(0, 1), columns=FRAMES + 2), folder / "emoji-morph.webp")
 
 
 def _save(sheet: Any, path: Path) -> Path:

@@ -71,6 +71,17 @@ def vae(model: Any, pictures: Any, folder: Path) -> None:
     half(model).save_pretrained(folder, max_shard_size=SHARD)
 
 
+def vector_vae(model: Any, pictures: Any, folder: Path) -> None:
+    """A VectorVae folder whose latent is a unit normal as far as `pictures` say."""
+    import torch
+
+    model = copy.deepcopy(model).float()
+    with torch.no_grad():
+        means, log_variances = zip(*[model.encode(part) for part in pictures.split(64)], strict=True)
+        model.whiten(torch.cat(means), torch.cat(log_variances))
+    half(model).save_pretrained(folder)
+
+
 def diffusion(unet: Any, schedule: dict[str, Any], weights: Path, folder: Path) -> None:
     """A whole StableDiffusionPipeline folder.
 

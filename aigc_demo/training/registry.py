@@ -47,6 +47,7 @@ MODELS: dict[str, Model] = {
     "judge": Model("judge", "NamingTask"),
     "emoji-vae": Model("vae", "VaeTask"),
     "emoji-diffusion": Model("diffusion", "DiffusionTask", needs=("emoji-clip", "emoji-vae")),
+    "emoji-morph": Model("morph", "MorphTask"),
     "style": Model("judge", "StyleTask", rows="STYLE_PRESETS"),
 }
 

@@ -15,6 +15,11 @@ def _steps(en: str, zh: str) -> Range:
     return Range(Words(en, zh), _BETWEEN, 1, 1_000_000, 1)
 
 
+def weight(en: str, zh: str, help_en: str, help_zh: str) -> Range:
+    """Of one term of a loss."""
+    return Range(Words(en, zh), Words(help_en, help_zh), 0, 100, 1e-7)
+
+
 @dataclass(frozen=True)
 class TrainingParams(Params):
     """Settings of the loop."""

@@ -41,3 +41,9 @@ def load_vae(folder: Path) -> Any:
         folder, torch_dtype=torch.float32, use_safetensors=True, local_files_only=True
     )
     return model.to(device()).eval()
+
+
+def load_morph(folder: Path) -> Any:
+    from aigc_demo.training.vectorvae import VectorVae
+
+    return VectorVae.from_pretrained(folder, local_files_only=True).float().to(device()).eval()

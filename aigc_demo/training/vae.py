@@ -15,7 +15,7 @@ from aigc_demo.params import Range
 from aigc_demo.training import canvas, captions, export, metrics, sheets
 from aigc_demo.training.data import SIZE, Pack
 from aigc_demo.training.loop import Chance, autocast, device, placed
-from aigc_demo.training.settings import TrainingParams
+from aigc_demo.training.settings import TrainingParams, weight
 from aigc_demo.training.splits import Split
 from aigc_demo.words import Words
 
@@ -27,10 +27,6 @@ NAME = "emoji-vae"
 JITTER = canvas.Jitter(rotate=5, scale=(0.8, 1.1), shift=0.06, mirror=0.5)
 CHECKED = 48
 """Held-out pictures looked at during a run; `evaluate` takes all."""
-
-
-def _weight(en: str, zh: str, help_en: str, help_zh: str) -> Range:
-    return Range(Words(en, zh), Words(help_en, help_zh), 0, 100, 1e-7)
 
 
 @dataclass(frozen=True)
@@ -46,11 +42,11 @@ class VaeParams(TrainingParams):
         ),
     ] = 24
     crop: Annotated[int, Range(Words("Crop", "裁剪"), Words("Side in pixels.", "边长（像素）。"), 32, SIZE, 4)] = 64
-    edges: Annotated[float, _weight("Edges", "边缘", "Weight of gradient differences.", "梯度差的权重。")] = 0.5
-    kl: Annotated[float, _weight("KL", "KL", "Pull of the latents to a unit normal.", "将潜变量拉向标准正态。")] = 1e-6
+    edges: Annotated[float, weight("Edges", "边缘", "Weight of gradient differences.", "梯度差的权重。")] = 0.5
+    kl: Annotated[float, weight("KL", "KL", "Pull of the latents to a unit normal.", "将潜变量拉向标准正态。")] = 1e-6
     features: Annotated[
         float,
-        _weight(
+        weight(
             "Features",
             "特征",
             "Weight of emoji-clip's features; 0 does without.",
@@ -59,7 +55,7 @@ class VaeParams(TrainingParams):
     ] = 0.0
     adversary: Annotated[
         float,
-        _weight("Adversary", "对抗", "Weight of the patch discriminator; 0: none.", "块判别器的权重；0 表示没有。"),
+        weight("Adversary", "对抗", "Weight of the patch discriminator; 0: none.", "块判别器的权重；0 表示没有。"),
     ] = 0.0
     adversary_from: Annotated[
         int, Range(Words("Adversary from", "对抗起点"), Words("Step where it joins.", "开始的步数。"), 0, 1_000_000, 1)

@@ -1,0 +1,89 @@
+"""A variational autoencoder (Kingma and Welling, arXiv 1312.6114) whose latent is one vector per picture.
+
+Without places of its own the latent has to say what is where, so halfway between two vectors is a picture
+of something halfway, and not two pictures laid over each other.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from huggingface_hub import PyTorchModelHubMixin
+from torch import nn
+
+SHRINK = 16
+"""From a picture's side to the side of the grid that becomes a vector."""
+
+
+class Residual(nn.Module):
+    """Two 3x3 convolutions beside a shortcut, norms first (He et al., arXiv 1603.05027)."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.inner = nn.Sequential(_normed(width), nn.Conv2d(width, width, 3, padding=1))
+        self.outer = nn.Sequential(_normed(width), nn.Conv2d(width, width, 3, padding=1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.outer(self.inner(x))
+
+
+class VectorVae(nn.Module, PyTorchModelHubMixin):
+    """side: of the pictures, in pixels, a multiple of 16. latent: numbers per picture. width: channels at side / 2.
+
+    The outermost halving is a change of shape (Shi et al., arXiv 1609.05158): no convolution runs at full size,
+    where most of the time would go.
+    """
+
+    centre: torch.Tensor
+    axes: torch.Tensor
+    back: torch.Tensor
+
+    def __init__(self, side: int = 64, latent: int = 128, width: int = 32):
+        super().__init__()
+        self.side, self.latent = side, latent
+        widths = [width, 2 * width, 4 * width, 6 * width]
+        into: list[nn.Module] = [nn.PixelUnshuffle(2), nn.Conv2d(12, width, 3, padding=1)]
+        for before, after in pairwise(widths):
+            into += [nn.Conv2d(before, after, 3, stride=2, padding=1), Residual(after)]
+        self.encoder = nn.Sequential(*into, _normed(widths[-1]), nn.Flatten())
+        numbers = widths[-1] * (side // SHRINK) ** 2
+        self.to_latent = nn.Linear(numbers, 2 * latent)
+        self.from_latent = nn.Linear(latent, numbers)
+        out: list[nn.Module] = [nn.Unflatten(1, (widths[-1], side // SHRINK, side // SHRINK)), Residual(widths[-1])]
+        for before, after in pairwise(reversed(widths)):
+            out += [nn.Conv2d(before, after, 1), nn.Upsample(scale_factor=2), Residual(after)]
+        self.decoder = nn.Sequential(*out, _normed(width), nn.Conv2d(width, 12, 3, padding=1), nn.PixelShuffle(2))
+        # the frame that callers see the latent in; `whiten` sets it once, after training
+        self.register_buffer("centre", torch.zeros(latent))
+        self.register_buffer("axes", torch.eye(latent))
+        self.register_buffer("back", torch.eye(latent))
+
+    def encode(self, pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(mean, log variance) of the posterior, float32 [n, latent] each, of pictures [n, 3, side, side] in -1..1."""
+        hidden = self.encoder(pictures.contiguous(memory_format=torch.channels_last))
+        mean, log_variance = self.to_latent(hidden).float().chunk(2, 1)
+        variance = log_variance.clamp(-20, 10).exp() @ self.axes.square()
+        return (mean - self.centre) @ self.axes, variance.log()
+
+    def decode(self, z: torch.Tensor) -> torch.Tensor:
+        """Pictures [n, 3, side, side], float32, of z [n, latent]; they may pass -1..1 a little."""
+        return self.decoder(self.from_latent(z @ self.back + self.centre)).float()
+
+    def whiten(self, mean: torch.Tensor, log_variance: torch.Tensor) -> None:
+        """Turn and stretch the latent so that the posteriors given, all together, have mean 0 and unit covariance.
+
+        Then a draw from the unit normal is as likely a picture as the model knows, along every axis, and axis 0
+        is the one along which pictures differ most. Straight lines stay straight. [n, latent] each, of `encode`.
+        """
+        mean, variance = mean.double(), log_variance.double().exp().mean(0)
+        covariance = torch.cov(mean.T, correction=0) + torch.diag(variance)
+        values, vectors = torch.linalg.eigh(covariance)
+        values, vectors = values.flip(0), vectors.flip(1)
+        self.back.copy_(values.sqrt()[:, None] * vectors.T)
+        self.axes.copy_(vectors / values.sqrt())
+        self.centre.copy_(mean.mean(0))
+
+
+def _normed(width: int) -> nn.Module:
+    return nn.Sequential(nn.GroupNorm(8, width), nn.SiLU())
