@@ -91,6 +91,16 @@ def test_high_pass_sees_the_finest_detail_alone() -> None:
     assert metrics.high_pass(torch.cat([stripes, blurred])).argmin() == 1
 
 
+# The loss that brings detail back must ask for the right amount in the right place, and not for exact pixels.
+def test_detail_wants_as_much_of_it_about_where_it_is() -> None:
+    stripes = torch.tensor([-1.0, 1.0]).repeat(SIDE // 2).expand(1, 3, SIDE, SIDE)
+    left, right = stripes.clone(), stripes.clone()
+    left[..., SIDE // 2 :], right[..., : SIDE // 2] = 0, 0
+    assert float(metrics.detail(-left, left)) == pytest.approx(0, abs=1e-6), "shifted by a pixel it is the same"
+    assert float(metrics.detail(left / 2, left)) > 0.1
+    assert float(metrics.detail(right, left)) > 0.5
+
+
 # Nobody may choose the pairs: they are of one style and two families, always the same, all styles alike.
 def test_the_pairs_are_always_the_same_and_of_one_style() -> None:
     toys = toy.pack()

@@ -1,9 +1,9 @@
 """emoji-morph: a variational autoencoder with one vector per picture, 64 px, made for the way between two pictures.
 
-Pixels, edges and a little KL alone give a blur, and a blur halfway. A patch critic (Isola et al., arXiv 1611.07004)
-joins late; besides reconstructions it sees the midpoints of random pairs, so that what lies between two pictures
-has to look like a picture too. That is the idea of ACAI (Berthelot et al., arXiv 1807.07543) with a critic that asks
-"real?" in place of "how far along?".
+Differences of pixels and a little KL alone give a blur, and a blur halfway. So the strength of fine detail is
+asked for by itself (`metrics.detail`), and a patch critic (Isola et al., arXiv 1611.07004) joins late. Besides
+reconstructions it sees the midpoints of random pairs, so that what lies between two pictures has to look like a
+picture too: the idea of ACAI (Berthelot et al., arXiv 1807.07543), with "is it real?" in place of "how far along?".
 """
 
 from __future__ import annotations
@@ -52,6 +52,15 @@ class MorphParams(TrainingParams):
         ),
     ] = 32
     edges: Annotated[float, weight("Edges", "边缘", "Weight of gradient differences.", "梯度差的权重。")] = 0.5
+    detail: Annotated[
+        float,
+        weight(
+            "Detail",
+            "细节",
+            "Weight of how strong fine detail is, not where exactly.",
+            "细节强度的权重，不计确切位置。",
+        ),
+    ] = 2.0
     kl: Annotated[float, weight("KL", "KL", "Pull of the latents to a unit normal.", "将潜变量拉向标准正态。")] = 1e-5
     features: Annotated[
         float,
@@ -65,10 +74,10 @@ class MorphParams(TrainingParams):
     adversary: Annotated[
         float,
         weight("Adversary", "对抗", "Weight of the patch critic; 0: none.", "块判别器的权重；0 表示没有。"),
-    ] = 0.05
+    ] = 0.02
     adversary_from: Annotated[
         int, Range(Words("Adversary from", "对抗起点"), Words("Step where it joins.", "开始的步数。"), 0, 1_000_000, 1)
-    ] = 3000
+    ] = 0
 
 
 PRESETS: dict[str, MorphParams] = {
@@ -77,12 +86,12 @@ PRESETS: dict[str, MorphParams] = {
         save_every=5, ema_decay=0.9, adversary_from=6,
     ),
     "cpu": MorphParams(
-        steps=6000, batch_size=32, warmup=150, learning_rate=1e-3, weight_decay=0.01, held_out_every=500,
-        sheet_every=1000, save_every=250, ema_decay=0.998,
+        steps=5000, batch_size=32, warmup=150, learning_rate=1e-3, weight_decay=0.01, held_out_every=500,
+        sheet_every=1000, save_every=250, ema_decay=0.998, adversary_from=2500,
     ),
     "gpu": MorphParams(
-        steps=20000, batch_size=128, warmup=500, learning_rate=1e-3, weight_decay=0.01, features=0.1,
-        adversary_from=10000, held_out_every=2000, sheet_every=4000, save_every=2000, report_every=100,
+        steps=9000, batch_size=256, warmup=300, learning_rate=1.5e-3, weight_decay=0.01, features=0.1,
+        adversary_from=4500, held_out_every=1500, sheet_every=3000, save_every=1500, report_every=100,
     ),
 }  # fmt: skip
 
@@ -132,6 +141,7 @@ class MorphTask:
         losses = {
             "pixels": (far * (1 + cover)).mean(),
             "edges": p.edges * metrics.edges(made, real),
+            "detail": p.detail * metrics.detail(made, real),
             "kl": p.kl * kl.mean(),
         }
         if self.likeness:
@@ -139,6 +149,7 @@ class MorphTask:
         if not opposed:
             yield "vae", losses
             return
+        # a stronger weight lets the decoder fool the critic with grids before it learns what a picture is
         critic, relu = self.groups["critic"], torch.nn.functional.relu
         with autocast():
             losses["adversary"] = -p.adversary * critic(decoded).float().mean()

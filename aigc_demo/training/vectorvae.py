@@ -53,7 +53,11 @@ class VectorVae(nn.Module, PyTorchModelHubMixin):
         out: list[nn.Module] = [nn.Unflatten(1, (widths[-1], side // SHRINK, side // SHRINK)), Residual(widths[-1])]
         for before, after in pairwise(reversed(widths)):
             out += [nn.Conv2d(before, after, 1), nn.Upsample(scale_factor=2), Residual(after)]
-        self.decoder = nn.Sequential(*out, _normed(width), nn.Conv2d(width, 12, 3, padding=1), nn.PixelShuffle(2))
+        last = nn.Conv2d(width, 12, 3, padding=1)
+        self.decoder = nn.Sequential(*out, _normed(width), last, nn.PixelShuffle(2))
+        with torch.no_grad():  # the four pixels that a place becomes begin alike, or a grid shows (arXiv 1707.02937)
+            for part in last.parameters():
+                part.copy_(part[::4].repeat_interleave(4, 0))
         # the frame that callers see the latent in; `whiten` sets it once, after training
         self.register_buffer("centre", torch.zeros(latent))
         self.register_buffer("axes", torch.eye(latent))
@@ -64,7 +68,7 @@ class VectorVae(nn.Module, PyTorchModelHubMixin):
         hidden = self.encoder(pictures.contiguous(memory_format=torch.channels_last))
         mean, log_variance = self.to_latent(hidden).float().chunk(2, 1)
         variance = log_variance.clamp(-20, 10).exp() @ self.axes.square()
-        return (mean - self.centre) @ self.axes, variance.log()
+        return ((mean - self.centre) @ self.axes).float(), variance.float().log()
 
     def decode(self, z: torch.Tensor) -> torch.Tensor:
         """Pictures [n, 3, side, side], float32, of z [n, latent]; they may pass -1..1 a little."""
