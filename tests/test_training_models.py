@@ -28,7 +28,7 @@ pytest.importorskip("diffusers")
 NAMES = list(registry.MODELS)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def _one_thread():
     """Sums in a fixed order: a resumed run must give the very same losses."""
     before = torch.get_num_threads()
