@@ -73,7 +73,7 @@ def test_a_smoke_run_learns_exports_and_is_deterministic(name: str, weights: Pat
     assert last < first
     again = [item.value.losses for item in _run(name, tmp_path / "b", weights) if isinstance(item, Step)]
     assert again == [step.losses for step in steps]
-    weights = [evaluate.digests(tmp_path / part / name) for part in ("a", "b")]
+    weights = [shipped.digests(tmp_path / part / name) for part in ("a", "b")]
     assert weights[0] == weights[1]
     assert weights[0]
     for file in (tmp_path / "a" / name).rglob("*.safetensors"):
@@ -91,10 +91,33 @@ def test_a_run_that_was_stopped_goes_on_with_the_same_losses(name: str, weights:
     assert first + rest == whole
 
 
-def _task(name: str):
+@pytest.mark.parametrize("name", NAMES)
+def test_a_run_can_begin_with_a_trained_model(name: str, weights: Path, tmp_path: Path) -> None:
+    """How a model is trained further where its checkpoint is gone; the critic, which does not ship, begins anew."""
+    given = weights / name
+    task, params = _task(name, weights)
+    fresh = {group: module.state_dict() for group, module in task.groups.items()}
+    before = {key: value.clone() for state in fresh.values() for key, value in state.items()}
+    shipped.begin(task.groups, given)
+    after = {key: value for module in task.groups.values() for key, value in module.state_dict().items()}
+    assert any(not torch.equal(before[key], after[key]) for key in before)
+    params = dataclasses.replace(params, steps=1, learning_rate=1e-6)
+    *_, done = registry.start(name, params, "smoke", tmp_path, weights, begin=given)
+    told = json.loads((done.value / "training.json").read_text())
+    assert told["begun_from"] == shipped.digests(given)
+    assert told["begun_from"]
+
+
+def test_weights_of_another_model_are_no_beginning(weights: Path) -> None:
+    task, _ = _task("judge", weights)
+    with pytest.raises(UserError, match="does not hold weights of this model"):
+        shipped.begin(task.groups, weights / "emoji-vae")
+
+
+def _task(name: str, weights: Path = Path()):
     pack = toy.pack()
     params = registry.MODELS[name].presets()["smoke"]
-    return registry.MODELS[name].make(params, pack, toy.split(pack), Path()), params
+    return registry.MODELS[name].make(params, pack, toy.split(pack), weights), params
 
 
 def test_a_processor_without_bfloat16_trains_in_float32(monkeypatch) -> None:
@@ -168,7 +191,7 @@ def test_smoke_models_load_offline_and_are_evaluated(weights: Path, monkeypatch:
     for name, report in done.value.items():
         assert report.figures
         told = json.loads((weights / name / "figures.json").read_text(encoding="utf-8"))
-        assert told["weights"] == evaluate.digests(weights / name)
+        assert told["weights"] == shipped.digests(weights / name)
         card = (weights / name / "README.md").read_text(encoding="utf-8")
         assert "CC-BY-4.0" in card
         assert "Twemoji" in card
@@ -226,7 +249,7 @@ SHIPPED = sorted(p.parent for p in (splits.ASSETS / "weights").glob("*/figures.j
 def test_shipped_models_load_offline_and_their_figures_are_of_these_weights(folder: Path, monkeypatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     told = json.loads((folder / "figures.json").read_text(encoding="utf-8"))
-    assert told["weights"] == evaluate.digests(folder)
+    assert told["weights"] == shipped.digests(folder)
     assert all(file.stat().st_size <= 9 * 2**20 for file in folder.rglob("*"))
     load = {
         "emoji-clip": shipped.load_clip,

@@ -57,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
         model.add_argument("--preset", choices=registry.PRESETS, default="cpu")
         model.add_argument("--out", type=Path, required=True, help="where checkpoint, log, sheets and the model go")
         model.add_argument("--weights", type=Path, default=splits.ASSETS / "weights", help="of models this one needs")
+        model.add_argument("--begin", type=Path, help="a trained model to begin with, instead of with chance")
         model.add_argument("--cache", type=Path)
         model.add_argument("--threads", type=int, help="of the CPU; on a shared machine fewer can be faster")
         for field in dataclasses.fields(registry.MODELS[name].params()):
@@ -120,7 +121,7 @@ def _train(options: argparse.Namespace) -> int:
         signal.signal(number, signal.default_int_handler)
     folder = options.out
     folder.mkdir(parents=True, exist_ok=True)
-    run = registry.start(options.command, params, options.preset, folder, options.weights, options.cache)
+    run = registry.start(options.command, params, options.preset, folder, options.weights, options.cache, options.begin)
     try:
         with (folder / "log.jsonl").open("a", encoding="utf-8") as log:
             done = _follow(run, folder, log)

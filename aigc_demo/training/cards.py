@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -71,8 +72,8 @@ MEANINGS = {
 RECIPE_FILE = "training.json"
 
 
-def record(folder: Path, preset: str, settings: dict[str, Any], seconds: float) -> None:
-    """Write down how a model was made, beside it."""
+def record(folder: Path, preset: str, settings: dict[str, Any], seconds: float, begun: Mapping[str, str]) -> None:
+    """Write down how a model was made, beside it. begun: digests of the weights that it began with, if it did."""
     import platform
 
     import torch
@@ -81,6 +82,7 @@ def record(folder: Path, preset: str, settings: dict[str, Any], seconds: float) 
         "preset": preset,
         "settings": settings,
         "seconds_of_last_run": round(seconds),
+        "begun_from": dict(begun),
         "torch": torch.__version__,
         "machine": platform.machine(),
         "data": [asdict(package) for package in sources.PACKAGES],
@@ -97,8 +99,9 @@ def write(name: str, folder: Path) -> None:
         f"{ABOUT[name].en}\n\n{ABOUT[name].zh}\n",
         "## Figures\n\n" + _table(told["figures"], told["baselines"]) + f"\n\nComputed by `{told['command']}`.\n",
         "## Recipe\n\n"
-        f"`python -m aigc_demo.training {name} --preset {recipe['preset']}`, torch {recipe['torch']}; "
-        "settings in `training.json`.\n",
+        f"`python -m aigc_demo.training {name} --preset {recipe['preset']}`, torch {recipe['torch']}"
+        + (", begun from an earlier run's weights" if recipe.get("begun_from") else "")
+        + "; settings in `training.json`.\n",
         "## Data\n\n" + credits() + "\n",
     ]
     if told["misses"]:

@@ -7,7 +7,6 @@ The results go into `figures.json`, with the digests of the weights they were co
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,7 +19,7 @@ from aigc_demo.training.data import SIZE, Pack
 from aigc_demo.training.exams import AMONG, Exam
 from aigc_demo.training.loop import device
 from aigc_demo.training.registry import MODELS, require
-from aigc_demo.training.shipped import Report, load_clip, load_convnet, load_vae
+from aigc_demo.training.shipped import Report, digests, load_clip, load_convnet, load_vae
 from aigc_demo.training.splits import Split
 from aigc_demo.words import Words
 
@@ -66,14 +65,6 @@ def write(report: Report, folder: Path) -> None:
     }
     text = json.dumps(content, ensure_ascii=False, indent=1)
     (folder / "figures.json").write_text(text + "\n", encoding="utf-8")
-
-
-def digests(folder: Path) -> dict[str, str]:
-    """File -> sha256, of every weights file below a folder."""
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*.safetensors"))
-    }
 
 
 def rounded(figures: dict[str, float]) -> dict[str, float]:

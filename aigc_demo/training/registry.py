@@ -11,7 +11,7 @@ from typing import Any
 
 from aigc_demo.errors import UserError
 from aigc_demo.results import Done, Step, finish
-from aigc_demo.training import cards, data, loop, splits, toy
+from aigc_demo.training import cards, data, loop, shipped, splits, toy
 from aigc_demo.words import Words
 
 PRESETS = ("smoke", "cpu", "gpu")
@@ -53,9 +53,18 @@ MODELS: dict[str, Model] = {
 
 
 def start(
-    name: str, params: Any, preset: str, folder: Path, weights: Path, cache: Path | None = None
+    name: str,
+    params: Any,
+    preset: str,
+    folder: Path,
+    weights: Path,
+    cache: Path | None = None,
+    begin: Path | None = None,
 ) -> Generator[Step[loop.Progress] | Done[Path], None, None]:
-    """The run of one model. The smoke preset learns from the toy pack; the others need the real one."""
+    """The run of one model. The smoke preset learns from the toy pack; the others need the real one.
+
+    begin: the folder of a trained model whose weights it begins with, instead of with chance.
+    """
     if preset == "smoke":
         pack = toy.pack()
         split = toy.split(pack)
@@ -64,9 +73,12 @@ def start(
         pack, split = data.load(cache), splits.load()
         splits.check(split, pack)
     task = MODELS[name].make(params, pack, split, weights)
+    if begin:
+        shipped.begin(task.groups, begin)
+    begun = shipped.digests(begin) if begin else {}
     for item in loop.train(task, params, folder):
         if isinstance(item, Done):
-            cards.record(item.value, preset, params.values(), item.timings["total"])
+            cards.record(item.value, preset, params.values(), item.timings["total"], begun)
         yield item
 
 
