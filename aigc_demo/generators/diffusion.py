@@ -1,0 +1,441 @@
+"""Pictures by diffusion: noise, then one denoising step at a time towards what the words say.
+
+    words -> embeddings;  noise -> [denoiser -> guidance -> scheduler step]* -> decoder -> picture
+
+The loop is diffusers' own `pipeline.__call__`, so the pixels are those of the bare call. What happens inside
+is looked at from three places: the callback after each step, the scheduler's `step`, and the denoiser's output.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any
+
+from aigc_demo.device import MemoryMeter
+from aigc_demo.errors import Invalid, Stopped
+from aigc_demo.generators import schedulers
+from aigc_demo.generators.diffusion_model import IMAGE, MASK, TEXT, ImageModel, unpacked
+from aigc_demo.generators.picture_fields import check_mask, check_picture, digest
+from aigc_demo.params import SEED_LIMIT, Choice, Data, Params, Range, Seed, Text
+from aigc_demo.results import Done, Step
+from aigc_demo.words import Words
+from aigc_demo.worker import Emit, on_worker
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from PIL import Image
+
+LARGEST = 2048
+AT_ONCE = {"cpu": 512 * 512, "mps": 512 * 512, "cuda": 4 * 1024 * 1024}
+"""Pixels of the pictures that go through the denoiser together; more go in turns."""
+
+
+def _side(en: str, zh: str) -> Range:
+    return Range(
+        Words(en, zh),
+        Words(
+            "In pixels; 0 is the size that the model learnt. Far from it, pictures repeat themselves or fall apart.",
+            "单位为像素；0 表示模型训练时的尺寸。偏离太多时，画面会重复或散乱。",
+        ),
+        0,
+        LARGEST,
+        8,
+    )
+
+
+@dataclass(frozen=True)
+class ImageParams(Params):
+    """A request for pictures: from words alone, or from words and a picture, which a mask may limit."""
+
+    prompt: Annotated[
+        str,
+        Text(
+            Words("Prompt", "提示词"),
+            Words(
+                "What the picture shows. Left empty, the model paints what it likes.",
+                "图片的内容。留空时由模型自由发挥。",
+            ),
+            max_length=20_000,
+            lines=2,
+        ),
+    ] = ""
+    negative_prompt: Annotated[
+        str,
+        Text(
+            Words("Negative prompt", "负面提示词"),
+            Words(
+                "What the guidance leads away from. Works only with guidance above 1.",
+                "引导所要远离的内容。仅在引导强度大于 1 时起作用。",
+            ),
+            max_length=20_000,
+        ),
+    ] = ""
+    model: Annotated[
+        str,
+        Text(
+            Words("Model", "模型"),
+            Words(
+                "A model of the list, a Hugging Face id such as owner/name, or ./name for a folder under models/.",
+                "列表中的模型，或 Hugging Face 上的编号（如 owner/name），或 ./name 表示 models/ 下的文件夹。",
+            ),
+            max_length=200,
+            required=True,
+        ),
+    ] = "emoji-diffusion"
+    num_inference_steps: Annotated[
+        int,
+        Range(
+            Words("Steps", "步数"),
+            Words(
+                "Denoising steps. Typical 20 to 30; distilled models need 1 to 8. Too few leave blobs and noise, more than "
+                "50 only cost time.",
+                "去噪步数。常用 20 到 30；蒸馏模型只需 1 到 8。太少会留下色块和噪点，超过 50 只是浪费时间。",
+            ),
+            1,
+            150,
+            1,
+        ),
+    ] = 20
+    guidance_scale: Annotated[
+        float,
+        Range(
+            Words("Guidance", "引导强度"),
+            Words(
+                "How far each step is pushed from the unconditional prediction past the conditional one. Typical 3 to 8; 1 "
+                "is off. Low wanders from the words, high burns the colours.",
+                "每一步从无条件预测向有条件预测推多远。常用 3 到 8；1 表示关闭。过低会偏离文字，过高颜色会过饱和。",
+            ),
+            1,
+            20,
+            0.5,
+        ),
+    ] = 4.0
+    scheduler: Annotated[
+        str,
+        Choice(
+            Words("Sampler", "采样器"),
+            Words(
+                "How a step is made from the prediction. Euler a adds fresh noise at every step; the others of 20 steps "
+                "come out much alike.",
+                "如何由预测走出一步。Euler a 每步会加入新噪声；其余的在 20 步时结果相近。",
+            ),
+            {name: row.name for name, row in schedulers.SCHEDULERS.items()},
+        ),
+    ] = schedulers.OWN
+    width: Annotated[int, _side("Width", "宽度")] = 0
+    height: Annotated[int, _side("Height", "高度")] = 0
+    num_images: Annotated[
+        int,
+        Range(
+            Words("Pictures", "图片数量"),
+            Words(
+                "Picture n uses the seed plus n, and is the same alone as among others.",
+                "第 n 张使用种子加 n；单独生成与一起生成结果相同。",
+            ),
+            1,
+            16,
+            1,
+        ),
+    ] = 1
+    seed: Annotated[
+        int,
+        Seed(
+            Words("Seed", "随机种子"),
+            Words(
+                "The same seed, settings and model give the same picture on the same machine. -1 draws one at random.",
+                "在同一台机器上，相同的种子、设置和模型会生成相同的图片。-1 表示随机抽取。",
+            ),
+        ),
+    ] = -1
+    image: Annotated[
+        Any,
+        Data(
+            Words("Picture", "图片"),
+            Words("A picture to start from instead of pure noise.", "以此图片代替纯噪声作为起点。"),
+            checker=check_picture,
+            shape="PNG, JPEG, WebP, GIF, BMP, TIFF",
+        ),
+    ] = None
+    mask: Annotated[
+        Any,
+        Data(
+            Words("Mask", "蒙版"),
+            Words("White where the picture is to be painted anew.", "白色部分会被重新绘制。"),
+            checker=check_mask,
+            shape="PNG, JPEG, WebP, GIF, BMP, TIFF",
+        ),
+    ] = None
+    strength: Annotated[
+        float,
+        Range(
+            Words("Strength", "重绘幅度"),
+            Words(
+                "How much noise the given picture gets before the steps begin. Typical 0.4 to 0.8; low keeps it nearly "
+                "as it is, 1 forgets it.",
+                "在开始去噪前给图片加入多少噪声。常用 0.4 到 0.8；过低几乎不变，为 1 时会忘掉原图。",
+            ),
+            0.05,
+            1,
+            0.05,
+        ),
+    ] = 0.6
+
+    @property
+    def task(self) -> str:
+        return TEXT if self.image is None else IMAGE if self.mask is None else MASK
+
+    def values(self) -> dict[str, Any]:
+        """As JSON can hold them: a picture stands there by its digest."""
+        return {**super().values(), "image": digest(self.image), "mask": digest(self.mask)}
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A look inside after one step, pictures [n, h, w, 3] uint8, h and w in latent pixels.
+
+    noisy: the latents as they are. guess: the clean picture that the model has in mind (x0); None where the
+    scheduler does not tell. pull: the norm of what guidance moves by, over the prediction's own.
+    """
+
+    noisy: np.ndarray | None = None
+    guess: np.ndarray | None = None
+    pull: float | None = None
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One finished picture and the seed that makes it alone."""
+
+    image: Image.Image
+    seed: int
+
+
+@dataclass(frozen=True)
+class ImageResult:
+    """pictures: in the order of their seeds. finish: "end", or "stopped", where the last are previews of what was there."""
+
+    pictures: tuple[Picture, ...]
+    finish: str = "end"
+    width: int = 0
+    height: int = 0
+
+
+class _Halt(Exception):
+    """Raised at a step's end by a person's Stop."""
+
+
+def generate(
+    request: ImageParams, model: ImageModel, stopped: Callable[[], bool] = lambda: False
+) -> Iterator[Step[Frame] | Done[ImageResult]]:
+    """Steps of stage "denoise" (index over all pictures), of stage "decode" when the last is done, then Done.
+
+    request: with its seed drawn (`resolved()`); -1 counts as 0. stopped: asked after every step; what is there then
+    is kept as a preview. Raises `Invalid` where model and request do not go together.
+    """
+    return on_worker(lambda emit: _draw(request, model, stopped, emit), name="denoise")
+
+
+def _draw(request: ImageParams, model: ImageModel, stopped: Callable[[], bool], emit: Emit[Any]) -> None:
+    import torch
+
+    begun = time.perf_counter()
+    meter = MemoryMeter(model.device)
+    width, height = size(request, model)
+    pipeline = model.run(request.task, request.scheduler)
+    takes = model.takes(request.task)
+    seeds = [(max(request.seed, 0) + n) % SEED_LIMIT for n in range(request.num_images)]
+    together = max(1, AT_ONCE[model.device.kind] // (width * height))
+    watch = Watch(pipeline, model, width, height)
+    pictures: list[Picture] = []
+    marks: list[float] = []
+    finish = "end"
+    rounds = [seeds[n : n + together] for n in range(0, len(seeds), together)]
+
+    def after_step(pipe: Any, index: int, _time: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        count = getattr(pipe, "num_timesteps", None) or request.num_inference_steps
+        marks.append(time.perf_counter())
+        meter.sample()
+        done = len(pictures) // together if together else 0
+        emit(Step("denoise", done * count + index + 1, len(rounds) * count, watch.frame(tensors.get("latents"))))
+        if stopped():
+            raise _Halt
+        return {}
+
+    for part in rounds:
+        arguments = _arguments(request, takes, width, height, part)
+        if "callback_on_step_end" in takes:
+            arguments["callback_on_step_end"] = after_step
+        try:
+            with watch, torch.no_grad():
+                made = pipeline(**arguments).images
+        except _Halt:
+            finish = "stopped"
+            pictures += [Picture(image, seed) for image, seed in zip(watch.previews(), part, strict=False)]
+            break
+        pictures += [Picture(image, seed) for image, seed in zip(made, part, strict=True)]
+        if finish == "end" and stopped() and len(pictures) < len(seeds):
+            finish = "stopped"
+            break
+    if not pictures:
+        raise Stopped(Words("Stopped before there was anything to see.", "在看到任何结果之前已停止。"))
+    ended = time.perf_counter()
+    steps = [after - before for before, after in zip(marks, marks[1:], strict=False)]
+    emit(
+        Done(
+            ImageResult(tuple(pictures), finish, width, height),
+            timings={
+                "total": ended - begun,
+                "first_step": (marks[0] if marks else ended) - begun,
+                "per_step": sorted(steps)[len(steps) // 2] if steps else 0.0,
+                "decode": ended - (marks[-1] if marks else begun),
+            },
+            figures={
+                "steps": len(marks),
+                "pictures": len(pictures),
+                "width": width,
+                "height": height,
+                "peak_memory_bytes": meter.peak,
+                "finish": finish,
+            },
+        )
+    )
+
+
+def size(request: ImageParams, model: ImageModel) -> tuple[int, int]:
+    """(width, height) of the request's pictures. Raises `Invalid` for sides that the model cannot halve as it must."""
+    if request.image is not None and not (request.width and request.height):
+        # the picture's own shape, with about as many pixels as the model learnt
+        wide, high = request.image.size
+        scale = model.side / (wide * high) ** 0.5
+        sides = (request.width or wide * scale, request.height or high * scale)
+        fitted = [int(max(1, round(s / model.multiple)) * model.multiple) for s in sides]
+        return min(fitted[0], LARGEST), min(fitted[1], LARGEST)
+    width, height = request.width or model.side, request.height or model.side
+    for name, side in (("width", width), ("height", height)):
+        if side % model.multiple or side < model.multiple:
+            low = max(1, side // model.multiple) * model.multiple
+            raise Invalid(
+                Words(
+                    "The {name} of {side} px is not a multiple of {multiple}, which this model needs. Near it lie {low} "
+                    "and {high}.",
+                    "{name}为 {side} 像素，不是该模型所需的 {multiple} 的倍数。附近的有 {low} 和 {high}。",
+                ).format(
+                    name=ImageParams.markers()[name][1].label,
+                    side=side,
+                    multiple=model.multiple,
+                    low=low,
+                    high=low + model.multiple,
+                )
+            )
+    return width, height
+
+
+def _arguments(
+    request: ImageParams, takes: frozenset[str], width: int, height: int, seeds: list[int]
+) -> dict[str, Any]:
+    """What the pipeline is called with; each picture has a generator of its own, on the CPU."""
+    import torch
+
+    from aigc_demo.pictures import fit
+
+    n = len(seeds)
+    offered: dict[str, Any] = {
+        "prompt": [request.prompt] * n,
+        "negative_prompt": [request.negative_prompt] * n if request.negative_prompt else None,
+        "num_inference_steps": request.num_inference_steps,
+        "guidance_scale": request.guidance_scale,
+        "generator": [torch.Generator("cpu").manual_seed(seed) for seed in seeds],
+        "width": width,
+        "height": height,
+        "output_type": "pil",
+    }
+    if request.image is not None:
+        offered |= {"image": [fit(request.image, width, height)] * n, "strength": request.strength}
+    if request.mask is not None:
+        offered["mask_image"] = [request.mask.resize((width, height), 0)] * n
+    return {name: value for name, value in offered.items() if name in takes}
+
+
+@dataclass
+class Watch(AbstractContextManager["Watch"]):
+    """Looks into one run: the scheduler's step gives the clean guess, the denoiser's output the guidance's pull.
+
+    The denoiser is shared with other people's runs, so what it says counts only on this run's thread.
+    """
+
+    pipeline: Any
+    model: ImageModel
+    width: int
+    height: int
+    _guess: torch.Tensor | None = None
+    _pull: float | None = None
+    _shown: np.ndarray | None = None
+    _hook: Any = field(default=None, repr=False)
+
+    def __enter__(self) -> Watch:
+        scheduler, own_step, thread = self.pipeline.scheduler, self.pipeline.scheduler.step, threading.get_ident()
+
+        @functools.wraps(own_step)  # pipelines ask its signature whether it wants their generator
+        def step(prediction: Any, time_: Any, sample: Any, *rest: Any, **named: Any) -> Any:
+            named["return_dict"], wants_dict = True, named.get("return_dict", True)
+            out = own_step(prediction, time_, sample, *rest, **named)
+            self._guess = schedulers.clean_guess(scheduler, out, prediction, sample)
+            return out if wants_dict else (out.prev_sample, *_second(out))
+
+        def hear(_module: Any, _given: Any, output: Any) -> None:
+            if threading.get_ident() == thread:
+                self._pull = _pull_of(output, self.pipeline)
+
+        scheduler.step = step
+        denoiser = getattr(self.pipeline, "unet", None) or getattr(self.pipeline, "transformer", None)
+        self._hook = denoiser.register_forward_hook(hear) if denoiser is not None else None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        del self.pipeline.scheduler.step
+        if self._hook is not None:
+            self._hook.remove()
+
+    def frame(self, latents: torch.Tensor | None) -> Frame:
+        """What is to be seen after the step just made."""
+        noisy, guess = self._picture(latents), self._picture(self._guess)
+        self._shown = guess if guess is not None else noisy
+        return Frame(noisy, guess, self._pull)
+
+    def previews(self) -> list[Image.Image]:
+        """The newest guess at full size, which is what a stopped run leaves."""
+        from PIL import Image
+
+        shown = [] if self._shown is None else self._shown
+        return [Image.fromarray(p).resize((self.width, self.height), Image.Resampling.BICUBIC) for p in shown]
+
+    def _picture(self, latents: torch.Tensor | None) -> np.ndarray | None:
+        if latents is None or self.model.projection is None:
+            return None
+        latents = unpacked(self.pipeline, latents, self.width, self.height)
+        if latents.shape[1] != self.model.projection.channels:
+            return None
+        return self.model.projection.pictures(latents)
+
+
+def _second(output: Any) -> tuple[Any, ...]:
+    """LCM's pipelines read a second value of its step."""
+    found = getattr(output, "denoised", None)
+    return () if found is None else (found,)
+
+
+def _pull_of(output: Any, pipeline: Any) -> float | None:
+    """|conditional - unconditional| / |unconditional| of a doubled batch, None where there is no guidance."""
+    if not getattr(pipeline, "do_classifier_free_guidance", False):
+        return None
+    made = output[0] if isinstance(output, tuple | list) else getattr(output, "sample", None)
+    if made is None or not hasattr(made, "chunk") or made.shape[0] % 2:
+        return None
+    without, words = made.float().chunk(2)
+    return float((words - without).norm() / without.norm().clamp_min(1e-8))
