@@ -62,27 +62,40 @@ def write(recipe: Mapping[str, Any]) -> str:
 
 def read(data: bytes) -> Recipe:
     """A recipe from a file's bytes. Raises `Invalid`, saying what is wrong with it."""
-    if len(data) > LONGEST:
-        raise Invalid(
-            Words(
-                "This file is too large for a recipe: {size:.1f} MB.", "该文件对于配方来说太大了：{size:.1f} MB。"
-            ).format(size=len(data) / 1e6)
-        )
+    _fits(len(data))  # before a copy of it is made
     try:
-        found = json.loads(data.decode("utf-8-sig"))
+        return parse(data.decode("utf-8-sig"))
+    except UnicodeError as error:
+        raise Invalid(_NO_JSON) from error
+
+
+def parse(text: str) -> Recipe:
+    """A recipe from its JSON, wherever that stood: in a file, or within a picture. Raises `Invalid`."""
+    _fits(len(text))
+    try:
+        found = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise Invalid(
-            Words(
-                "This file is damaged, or no recipe: it does not hold JSON.",
-                "该文件已损坏，或者不是配方：其中没有 JSON。",
-            )
-        ) from error
+        raise Invalid(_NO_JSON) from error
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise Invalid(Words("This JSON file is not a recipe of this app.", "这个 JSON 文件不是本应用的配方。"))
     family, settings = found.get("family"), found.get("settings")
     if not isinstance(family, str) or not isinstance(settings, dict):
         raise Invalid(Words("This recipe is damaged: its settings are missing.", "该配方已损坏：缺少设置。"))
     return Recipe(family, settings)
+
+
+_NO_JSON = Words(
+    "This file is damaged, or no recipe: it does not hold JSON.", "该文件已损坏，或者不是配方：其中没有 JSON。"
+)
+
+
+def _fits(length: int) -> None:
+    if length > LONGEST:
+        raise Invalid(
+            Words(
+                "This file is too large for a recipe: {size:.1f} MB.", "该文件对于配方来说太大了：{size:.1f} MB。"
+            ).format(size=length / 1e6)
+        )
 
 
 def _versions() -> dict[str, str]:
