@@ -240,6 +240,12 @@ def test_a_picture_without_a_size_keeps_its_shape(models: dict[str, ImageModel])
     assert done.value.pictures[0].image.size == (32, 8)
 
 
+def test_too_few_steps_for_a_strength_are_refused(models: dict[str, ImageModel]) -> None:
+    """diffusers fails deep inside; distilled models of one or two steps make it easy to meet."""
+    with pytest.raises(Invalid, match=r"Of 2 steps a strength of 0\.4"):
+        finish(generate(ask(image=picture(), num_inference_steps=2, strength=0.4), models["sd"]))
+
+
 def test_the_preview_is_near_the_picture() -> None:
     """The map is fitted to coloured squares alone; on emoji that the shipped model never saw it must still hold."""
     from aigc_demo.training.shipped import load_vae

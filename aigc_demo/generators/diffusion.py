@@ -8,18 +8,18 @@ is looked at from three places: the callback after each step, the scheduler's `s
 
 from __future__ import annotations
 
-import functools
-import threading
+import itertools
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from aigc_demo.device import MemoryMeter
 from aigc_demo.errors import Invalid, Stopped
 from aigc_demo.generators import schedulers
-from aigc_demo.generators.diffusion_model import IMAGE, MASK, TEXT, ImageModel, unpacked
+from aigc_demo.generators.diffusion_model import IMAGE, MASK, TEXT, ImageModel
+from aigc_demo.generators.diffusion_watch import Frame, Watch
 from aigc_demo.generators.picture_fields import check_mask, check_picture, digest
 from aigc_demo.params import SEED_LIMIT, Choice, Data, Params, Range, Seed, Text
 from aigc_demo.results import Done, Step
@@ -27,11 +27,11 @@ from aigc_demo.words import Words
 from aigc_demo.worker import Emit, on_worker
 
 if TYPE_CHECKING:
-    import numpy as np
-    import torch
     from PIL import Image
 
 LARGEST = 2048
+SHIPPED = Path(__file__).parents[2] / "assets" / "weights" / "emoji-diffusion"
+DEFAULT_MODEL = "emoji-diffusion" if (SHIPPED / "model_index.json").exists() else "sd-turbo"
 AT_ONCE = {"cpu": 512 * 512, "mps": 512 * 512, "cuda": 4 * 1024 * 1024}
 """Pixels of the pictures that go through the denoiser together; more go in turns."""
 
@@ -87,7 +87,7 @@ class ImageParams(Params):
             max_length=200,
             required=True,
         ),
-    ] = "emoji-diffusion"
+    ] = DEFAULT_MODEL
     num_inference_steps: Annotated[
         int,
         Range(
@@ -196,19 +196,6 @@ class ImageParams(Params):
 
 
 @dataclass(frozen=True)
-class Frame:
-    """A look inside after one step, pictures [n, h, w, 3] uint8, h and w in latent pixels.
-
-    noisy: the latents as they are. guess: the clean picture that the model has in mind (x0); None where the
-    scheduler does not tell. pull: the norm of what guidance moves by, over the prediction's own.
-    """
-
-    noisy: np.ndarray | None = None
-    guess: np.ndarray | None = None
-    pull: float | None = None
-
-
-@dataclass(frozen=True)
 class Picture:
     """One finished picture and the seed that makes it alone."""
 
@@ -247,6 +234,13 @@ def _draw(request: ImageParams, model: ImageModel, stopped: Callable[[], bool], 
     begun = time.perf_counter()
     meter = MemoryMeter(model.device)
     width, height = size(request, model)
+    if request.image is not None and int(request.num_inference_steps * request.strength) < 1:
+        raise Invalid(
+            Words(
+                "Of {steps} steps a strength of {strength:g} leaves none. Raise one of them.",
+                "{steps} 步乘以重绘幅度 {strength:g} 后一步不剩。请提高其中之一。",
+            ).format(steps=request.num_inference_steps, strength=request.strength)
+        )
     pipeline = model.run(request.task, request.scheduler)
     takes = model.takes(request.task)
     seeds = [(max(request.seed, 0) + n) % SEED_LIMIT for n in range(request.num_images)]
@@ -268,7 +262,7 @@ def _draw(request: ImageParams, model: ImageModel, stopped: Callable[[], bool], 
         return {}
 
     for part in rounds:
-        arguments = _arguments(request, takes, width, height, part)
+        arguments = _arguments(request, takes, width, height, part, model.guided)
         if "callback_on_step_end" in takes:
             arguments["callback_on_step_end"] = after_step
         try:
@@ -285,7 +279,7 @@ def _draw(request: ImageParams, model: ImageModel, stopped: Callable[[], bool], 
     if not pictures:
         raise Stopped(Words("Stopped before there was anything to see.", "在看到任何结果之前已停止。"))
     ended = time.perf_counter()
-    steps = [after - before for before, after in zip(marks, marks[1:], strict=False)]
+    steps = [after - before for before, after in itertools.pairwise(marks)]
     emit(
         Done(
             ImageResult(tuple(pictures), finish, width, height),
@@ -337,105 +331,28 @@ def size(request: ImageParams, model: ImageModel) -> tuple[int, int]:
 
 
 def _arguments(
-    request: ImageParams, takes: frozenset[str], width: int, height: int, seeds: list[int]
+    request: ImageParams, takes: frozenset[str], width: int, height: int, seeds: list[int], guided: bool
 ) -> dict[str, Any]:
     """What the pipeline is called with; each picture has a generator of its own, on the CPU."""
     import torch
 
-    from aigc_demo.pictures import fit
+    from aigc_demo.pictures import fit, mask
 
     n = len(seeds)
     offered: dict[str, Any] = {
         "prompt": [request.prompt] * n,
         "negative_prompt": [request.negative_prompt] * n if request.negative_prompt else None,
         "num_inference_steps": request.num_inference_steps,
-        "guidance_scale": request.guidance_scale,
+        "guidance_scale": request.guidance_scale if guided else 0.0,
         "generator": [torch.Generator("cpu").manual_seed(seed) for seed in seeds],
         "width": width,
         "height": height,
         "output_type": "pil",
     }
+    if request.num_inference_steps != 2:  # SANA-Sprint has a step of its own in between for two, and for two only
+        offered["intermediate_timesteps"] = None
     if request.image is not None:
         offered |= {"image": [fit(request.image, width, height)] * n, "strength": request.strength}
     if request.mask is not None:
-        offered["mask_image"] = [request.mask.resize((width, height), 0)] * n
+        offered["mask_image"] = [mask(request.mask, (width, height))] * n
     return {name: value for name, value in offered.items() if name in takes}
-
-
-@dataclass
-class Watch(AbstractContextManager["Watch"]):
-    """Looks into one run: the scheduler's step gives the clean guess, the denoiser's output the guidance's pull.
-
-    The denoiser is shared with other people's runs, so what it says counts only on this run's thread.
-    """
-
-    pipeline: Any
-    model: ImageModel
-    width: int
-    height: int
-    _guess: torch.Tensor | None = None
-    _pull: float | None = None
-    _shown: np.ndarray | None = None
-    _hook: Any = field(default=None, repr=False)
-
-    def __enter__(self) -> Watch:
-        scheduler, own_step, thread = self.pipeline.scheduler, self.pipeline.scheduler.step, threading.get_ident()
-
-        @functools.wraps(own_step)  # pipelines ask its signature whether it wants their generator
-        def step(prediction: Any, time_: Any, sample: Any, *rest: Any, **named: Any) -> Any:
-            named["return_dict"], wants_dict = True, named.get("return_dict", True)
-            out = own_step(prediction, time_, sample, *rest, **named)
-            self._guess = schedulers.clean_guess(scheduler, out, prediction, sample)
-            return out if wants_dict else (out.prev_sample, *_second(out))
-
-        def hear(_module: Any, _given: Any, output: Any) -> None:
-            if threading.get_ident() == thread:
-                self._pull = _pull_of(output, self.pipeline)
-
-        scheduler.step = step
-        denoiser = getattr(self.pipeline, "unet", None) or getattr(self.pipeline, "transformer", None)
-        self._hook = denoiser.register_forward_hook(hear) if denoiser is not None else None
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        del self.pipeline.scheduler.step
-        if self._hook is not None:
-            self._hook.remove()
-
-    def frame(self, latents: torch.Tensor | None) -> Frame:
-        """What is to be seen after the step just made."""
-        noisy, guess = self._picture(latents), self._picture(self._guess)
-        self._shown = guess if guess is not None else noisy
-        return Frame(noisy, guess, self._pull)
-
-    def previews(self) -> list[Image.Image]:
-        """The newest guess at full size, which is what a stopped run leaves."""
-        from PIL import Image
-
-        shown = [] if self._shown is None else self._shown
-        return [Image.fromarray(p).resize((self.width, self.height), Image.Resampling.BICUBIC) for p in shown]
-
-    def _picture(self, latents: torch.Tensor | None) -> np.ndarray | None:
-        if latents is None or self.model.projection is None:
-            return None
-        latents = unpacked(self.pipeline, latents, self.width, self.height)
-        if latents.shape[1] != self.model.projection.channels:
-            return None
-        return self.model.projection.pictures(latents)
-
-
-def _second(output: Any) -> tuple[Any, ...]:
-    """LCM's pipelines read a second value of its step."""
-    found = getattr(output, "denoised", None)
-    return () if found is None else (found,)
-
-
-def _pull_of(output: Any, pipeline: Any) -> float | None:
-    """|conditional - unconditional| / |unconditional| of a doubled batch, None where there is no guidance."""
-    if not getattr(pipeline, "do_classifier_free_guidance", False):
-        return None
-    made = output[0] if isinstance(output, tuple | list) else getattr(output, "sample", None)
-    if made is None or not hasattr(made, "chunk") or made.shape[0] % 2:
-        return None
-    without, words = made.float().chunk(2)
-    return float((words - without).norm() / without.norm().clamp_min(1e-8))

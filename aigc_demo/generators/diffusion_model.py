@@ -33,13 +33,15 @@ TASK_NAMES = {
 
 @dataclass
 class ImageModel:
-    """pipeline: as loaded, never run itself. classes: task -> pipeline class. multiple: sides must be divisible by it."""
+    """pipeline: as loaded, never run itself. classes: task -> pipeline class. side, multiple: of its pictures, in pixels;
+    sides must be divisible by the latter. guided: whether guidance does anything; distilled models have it built in."""
 
     pipeline: Any
     device: Device
     classes: dict[str, Any]
     multiple: int
     side: int
+    guided: bool = True
     projection: Projection | None = None
     taken: dict[str, frozenset[str]] = field(default_factory=dict)
 
@@ -50,9 +52,7 @@ class ImageModel:
     def run(self, task: str, scheduler: str) -> Any:
         """A pipeline for one run: the shared weights, a scheduler of its own."""
         if task not in self.classes:
-            raise Invalid(
-                Words("This model cannot do {task}.", "该模型不支持{task}。").format(task=TASK_NAMES[task])
-            )
+            raise Invalid(Words("This model cannot do {task}.", "该模型不支持{task}。").format(task=TASK_NAMES[task]))
         suiting = schedulers.suiting(self.scheduler_config)
         if scheduler not in suiting:
             raise Invalid(
@@ -116,15 +116,19 @@ def neighbourhoods(latents: torch.Tensor) -> torch.Tensor:
     return torch.cat([rows, torch.ones(len(rows), 1)], 1)
 
 
-def load(folder: Path, device: Device, dtype: Any = None) -> ImageModel:
-    """A diffusers pipeline folder, on the device. Raises `ModelDamaged` where it is not one that makes pictures."""
+def load(folder: Path, device: Device, side: int | None = None, guided: bool = True) -> ImageModel:
+    """A diffusers pipeline folder, on the device. Raises `ModelDamaged` where it is not one that makes pictures.
+
+    side: where the model learnt another one than its configuration says.
+    """
     import torch
     from diffusers import DiffusionPipeline
 
     try:
         pipeline: Any = DiffusionPipeline.from_pretrained(
             folder,
-            torch_dtype=dtype or device.torch_dtype,
+            torch_dtype=device.torch_dtype,
+            variant=_variant(folder),
             use_safetensors=True,
             local_files_only=True,
             trust_remote_code=False,
@@ -134,9 +138,9 @@ def load(folder: Path, device: Device, dtype: Any = None) -> ImageModel:
         if isinstance(error, torch.OutOfMemoryError):
             raise
         raise ModelDamaged(
-            Words(
-                "The model “{name}” could not be loaded: {error}", "无法加载模型“{name}”：{error}"
-            ).format(name=folder.name, error=str(error).splitlines()[0][:300] if str(error) else type(error).__name__)
+            Words("The model “{name}” could not be loaded: {error}", "无法加载模型“{name}”：{error}").format(
+                name=folder.name, error=str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+            )
         ) from error
     classes = _classes(pipeline)
     if TEXT not in classes:
@@ -148,15 +152,28 @@ def load(folder: Path, device: Device, dtype: Any = None) -> ImageModel:
         )
     pipeline = pipeline.to(device.kind)
     scale = int(getattr(pipeline, "vae_scale_factor", 8))
-    sample = _sample_size(pipeline)
-    model = ImageModel(pipeline, device, classes, _multiple(pipeline, scale), sample * scale)
-    model.projection = fit_projection(pipeline, scale)
-    return model
+    return ImageModel(
+        pipeline,
+        device,
+        classes,
+        _multiple(pipeline, scale),
+        side or _sample_size(pipeline) * scale,
+        guided,
+        fit_projection(pipeline, scale),
+    )
+
+
+def _variant(folder: Path) -> str | None:
+    """ "fp16" where the parts' weights are only there under that name, as rows fetch them to halve the download."""
+    weights = [file.name for file in folder.glob("*/*.safetensors")]
+    return "fp16" if weights and all(".fp16" in name for name in weights) else None
 
 
 def _without_checker(folder: Path) -> dict[str, Any]:
     """Stable Diffusion 1's optional filter is not loaded; the row's note says that nothing filters its pictures."""
-    index = json.loads((folder / "model_index.json").read_text("utf-8")) if (folder / "model_index.json").exists() else {}
+    index = (
+        json.loads((folder / "model_index.json").read_text("utf-8")) if (folder / "model_index.json").exists() else {}
+    )
     return {"safety_checker": None} if "safety_checker" in index else {}
 
 
@@ -174,12 +191,14 @@ def _classes(pipeline: Any) -> dict[str, Any]:
             found[task] = auto._get_task_class(mapping, type(pipeline).__name__)
         except ValueError:
             continue
+    if "prompt" in inspect.signature(type(pipeline).__call__).parameters:
+        found.setdefault(TEXT, type(pipeline))
     return found
 
 
 def _sample_size(pipeline: Any) -> int:
     """The side that the denoiser learnt, in latent pixels."""
-    denoiser = getattr(pipeline, "unet", None) or getattr(pipeline, "transformer", None)
+    denoiser: Any = getattr(pipeline, "unet", None) or pipeline.transformer
     size = getattr(pipeline, "default_sample_size", None) or getattr(denoiser.config, "sample_size", None) or 64
     return int(size[0] if isinstance(size, list | tuple) else size)
 

@@ -1,0 +1,175 @@
+"""The diffusion models that the list offers, as data, and the family that the engine runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from aigc_demo.device import Device
+from aigc_demo.engine import Family
+from aigc_demo.generators.diffusion import SHIPPED, ImageParams, generate
+from aigc_demo.generators.diffusion_model import ImageModel, load
+from aigc_demo.models import ModelSpec
+from aigc_demo.weights import Source
+from aigc_demo.words import Words
+
+WANTED = ("*/*.safetensors", "*.json", "*.txt", "*.model")
+"""Weights of the parts alone: single files of everything lie beside them for other programs."""
+HALF = ("*/*.fp16.safetensors", "*.json", "*.txt", "*.model")
+WHOLE = ("onnx/*", "openvino/*", "*.fp16.*", "*.non_ema.*", "*/*onnx*", "vae_1_0/*", "safety_checker/*", "*flax*")
+EXTRAS = ("vae_1_0/*", "safety_checker/*", "*/*onnx*")
+
+EMOJI = Words(
+    "Paints emoji-style pictograms of what it was trained on, and nothing else. Reads English and Chinese.",
+    "只会画训练过的表情风格图标，其他一概不会。懂中文和英语。",
+)
+TURBO = Words(
+    "One to four steps; guidance and negative prompt have no effect. Reads English. Licence: read it before commercial "
+    "use. Nothing filters its pictures.",
+    "只需 1 到 4 步；引导强度和负面提示词不起作用。懂英语。商用前请先阅读许可证。图片未经任何过滤。",
+)
+RESEARCH = Words(
+    "One to four steps; guidance and negative prompt have no effect. Reads English. For research only. Nothing filters "
+    "its pictures.",
+    "只需 1 到 4 步；引导强度和负面提示词不起作用。懂英语。仅供研究。图片未经任何过滤。",
+)
+CLASSIC = Words(
+    "Reads English. The classic: many steps, guidance and negative prompt count. Nothing filters its pictures.",
+    "懂英语。经典模型：步数多，引导强度和负面提示词都有效。图片未经任何过滤。",
+)
+SPRINT = Words(
+    "Two steps; reads English and Chinese; no negative prompt. Its licence is not for commercial use.",
+    "只需 2 步；懂英语和中文；没有负面提示词。其许可证不允许商用。",
+)
+SCHNELL = Words(
+    "Four steps; guidance and negative prompt have no effect. Reads English. The hub asks for a login (HF_TOKEN).",
+    "只需 4 步；引导强度和负面提示词不起作用。懂英语。下载需要登录（HF_TOKEN）。",
+)
+Z_IMAGE = Words(
+    "Eight steps; guidance and negative prompt have no effect. Reads English and Chinese.",
+    "8 步；引导强度和负面提示词不起作用。懂英语和中文。",
+)
+UNKNOWN = Words(
+    "Not of this app's list: its licence, manners and settings are its makers' business. Nothing filters its pictures.",
+    "不在本应用的列表中：其许可证、表现和设置由其作者负责。图片未经任何过滤。",
+)
+
+
+@dataclass(frozen=True)
+class ImageSpec(ModelSpec):
+    """A diffusion model's row. side: pixels of its pictures. guided: whether guidance and negative prompt do anything."""
+
+    side: int | None = None
+    guided: bool = True
+
+
+def _fast(steps: int, scheduler: str = "default") -> dict[str, object]:
+    return {"num_inference_steps": steps, "guidance_scale": 1.0, "scheduler": scheduler}
+
+
+ROWS = (
+    ImageSpec(
+        "emoji-diffusion",
+        "emoji-diffusion",
+        Source(folder=SHIPPED),
+        "Apache-2.0",
+        note=EMOJI,
+        defaults={"num_inference_steps": 20, "guidance_scale": 4.0, "scheduler": "default"},
+    ),
+    ImageSpec(
+        "sd-turbo",
+        "SD-Turbo",
+        Source("stabilityai/sd-turbo", wanted=HALF, unwanted=EXTRAS),
+        "Stability AI",
+        1_289_952_427,
+        2_580_000_000,
+        TURBO,
+        _fast(2),
+        side=512,
+        guided=False,
+    ),
+    ImageSpec(
+        "sdxl-turbo",
+        "SDXL-Turbo",
+        Source("stabilityai/sdxl-turbo", wanted=HALF, unwanted=EXTRAS),
+        "SAI-NC-Community",
+        3_468_837_867,
+        6_938_011_430,
+        RESEARCH,
+        _fast(2),
+        side=512,
+        guided=False,
+    ),
+    ImageSpec(
+        "sd-1.5",
+        "Stable Diffusion 1.5",
+        Source("stable-diffusion-v1-5/stable-diffusion-v1-5", wanted=HALF, unwanted=EXTRAS),
+        "CreativeML OpenRAIL-M",
+        1_066_235_307,
+        2_132_605_510,
+        CLASSIC,
+        {"num_inference_steps": 25, "guidance_scale": 7.5, "scheduler": "dpmpp_2m"},
+        side=512,
+    ),
+    ImageSpec(
+        "sdxl",
+        "Stable Diffusion XL",
+        Source("stabilityai/stable-diffusion-xl-base-1.0", wanted=HALF, unwanted=EXTRAS),
+        "OpenRAIL++-M",
+        3_468_837_867,
+        6_938_011_430,
+        CLASSIC,
+        {"num_inference_steps": 25, "guidance_scale": 5.0, "scheduler": "dpmpp_2m_karras"},
+        side=1024,
+    ),
+    ImageSpec(
+        "sana-sprint",
+        "SANA-Sprint 0.6B",
+        Source("Efficient-Large-Model/Sana_Sprint_0.6B_1024px_diffusers", wanted=WANTED, unwanted=WHOLE),
+        "NSCL v2-custom",
+        3_520_093_379,
+        7_670_000_000,
+        SPRINT,
+        {"num_inference_steps": 2, "guidance_scale": 4.5, "scheduler": "default"},
+        side=1024,
+    ),
+    ImageSpec(
+        "flux-schnell",
+        "FLUX.1-schnell",
+        Source("black-forest-labs/FLUX.1-schnell", wanted=WANTED, unwanted=WHOLE),
+        "Apache-2.0",
+        16_860_369_379,
+        33_720_000_000,
+        SCHNELL,
+        _fast(4),
+        side=1024,
+        guided=False,
+    ),
+    ImageSpec(
+        "z-image-turbo",
+        "Z-Image-Turbo",
+        Source("Tongyi-MAI/Z-Image-Turbo", wanted=WANTED, unwanted=WHOLE),
+        "Apache-2.0",
+        10_261_196_515,
+        32_830_000_000,
+        Z_IMAGE,
+        _fast(8),
+        side=1024,
+        guided=False,
+    ),
+)
+MODELS: dict[str, ImageSpec] = {row.id: row for row in ROWS if row.source.repo or SHIPPED.exists()}
+"""What was not trained yet is not offered."""
+
+
+def _adopt(id: str, name: str, source: Source) -> ImageSpec:
+    if source.repo:
+        source = Source(source.repo, wanted=WANTED, unwanted=WHOLE)
+    return ImageSpec(id=id, name=name, source=source, note=UNKNOWN)
+
+
+def _load(folder: Path, device: Device, spec: ImageSpec) -> ImageModel:
+    return load(folder, device, spec.side, spec.guided)
+
+
+IMAGES = Family(name="images", params=ImageParams, rows=MODELS, load=_load, generate=generate, adopt=_adopt)
