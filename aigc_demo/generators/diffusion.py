@@ -21,6 +21,7 @@ from aigc_demo.generators import schedulers
 from aigc_demo.generators.diffusion_model import IMAGE, MASK, TEXT, ImageModel
 from aigc_demo.generators.diffusion_watch import Frame, Watch
 from aigc_demo.generators.picture_fields import check_mask, check_picture, digest
+from aigc_demo.generators.styles import NONE, STYLES, styled
 from aigc_demo.params import SEED_LIMIT, Choice, Data, Params, Range, Seed, Text
 from aigc_demo.results import Done, Step
 from aigc_demo.words import Words
@@ -76,6 +77,17 @@ class ImageParams(Params):
             max_length=20_000,
         ),
     ] = ""
+    style: Annotated[
+        str,
+        Choice(
+            Words("Style", "风格"),
+            Words(
+                "Words that are laid around the prompt. A model knows only the styles that it learnt.",
+                "附加在提示词前后的词语。模型只懂得它学过的风格。",
+            ),
+            {name: row.name for name, row in STYLES.items()},
+        ),
+    ] = NONE
     model: Annotated[
         str,
         Text(
@@ -340,7 +352,7 @@ def _arguments(
 
     n = len(seeds)
     offered: dict[str, Any] = {
-        "prompt": [request.prompt] * n,
+        "prompt": [styled(request.prompt, request.style)] * n,
         "negative_prompt": [request.negative_prompt] * n if request.negative_prompt else None,
         "num_inference_steps": request.num_inference_steps,
         "guidance_scale": request.guidance_scale if guided else 0.0,

@@ -9,6 +9,7 @@ from aigc_demo.device import Device
 from aigc_demo.engine import Family
 from aigc_demo.generators.diffusion import SHIPPED, ImageParams, generate
 from aigc_demo.generators.diffusion_model import ImageModel, load
+from aigc_demo.generators.schedulers import OWN, SCHEDULERS, suiting
 from aigc_demo.models import ModelSpec
 from aigc_demo.weights import Source
 from aigc_demo.words import Words
@@ -57,10 +58,13 @@ UNKNOWN = Words(
 
 @dataclass(frozen=True)
 class ImageSpec(ModelSpec):
-    """A diffusion model's row. side: pixels of its pictures. guided: whether guidance and negative prompt do anything."""
+    """A diffusion model's row. side: pixels of its pictures. guided: whether guidance and negative prompt do anything.
+    samplers: those that suit it. emoji: it knows the four emoji styles, and no other."""
 
     side: int | None = None
     guided: bool = True
+    samplers: tuple[str, ...] = tuple(SCHEDULERS)
+    emoji: bool = False
 
 
 def _fast(steps: int, scheduler: str = "default") -> dict[str, object]:
@@ -74,7 +78,9 @@ ROWS = (
         Source(folder=SHIPPED),
         "Apache-2.0",
         note=EMOJI,
-        defaults={"num_inference_steps": 20, "guidance_scale": 4.0, "scheduler": "default"},
+        defaults={"num_inference_steps": 20, "guidance_scale": 4.0, "scheduler": OWN},
+        samplers=suiting({"num_train_timesteps": 1000, "beta_schedule": "", "rescale_betas_zero_snr": True}),
+        emoji=True,
     ),
     ImageSpec(
         "sd-turbo",
@@ -131,6 +137,7 @@ ROWS = (
         7_670_000_000,
         SPRINT,
         {"num_inference_steps": 2, "guidance_scale": 4.5, "scheduler": "default"},
+        samplers=(OWN,),
         side=1024,
     ),
     ImageSpec(
@@ -142,6 +149,7 @@ ROWS = (
         33_720_000_000,
         SCHNELL,
         _fast(4),
+        samplers=(OWN,),
         side=1024,
         guided=False,
     ),
@@ -154,6 +162,7 @@ ROWS = (
         32_830_000_000,
         Z_IMAGE,
         _fast(8),
+        samplers=(OWN,),
         side=1024,
         guided=False,
     ),

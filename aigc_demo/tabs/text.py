@@ -11,13 +11,13 @@ import gradio as gr
 from gradio.events import Dependency
 
 from aigc_demo.engine import Engine
-from aigc_demo.errors import Invalid
 from aigc_demo.generators.text import TextParams
 from aigc_demo.generators.text_rows import TEXT
 from aigc_demo.ui import facts, text_page
+from aigc_demo.ui.clicks import PRIVATE, QUICK, bind_job, bind_stop
 from aigc_demo.ui.conversation import Conversation
 from aigc_demo.ui.form import Form
-from aigc_demo.ui.run import JOBS, listener, told_in
+from aigc_demo.ui.run import told_in
 from aigc_demo.ui.stored import stored_panel
 from aigc_demo.ui.text_page import EMPTY, KEEP, Click, Update
 from aigc_demo.ui.token_view import token_view
@@ -25,10 +25,6 @@ from aigc_demo.ui.words import Catalogue
 from aigc_demo.words import Words
 
 TITLE = Words("Text", "文本")
-PRIVATE: dict[str, Any] = {"api_visibility": "private", "preprocess": False, "show_progress": "hidden"}
-"""For events of the page: Params check the values, not gradio, whose messages are English only."""
-QUICK: dict[str, Any] = {**PRIVATE, "queue": False}
-
 KEEP_ANSWER = """(conversation, view, recipe, read) =>
     aigc.store.save(conversation, {node: conversation && conversation.leaf, view, recipe, read})"""
 LOAD_ANSWER = """async (leaf) => {
@@ -213,8 +209,8 @@ def _bind(engine: Engine, parts: Parts, language: gr.Textbox, arrived: Dependenc
 
     inputs = [parts.conversation, parts.given, language, *form.inputs]
 
-    def on_click(handler: Callable[[Engine, Click], Iterator[Update]]) -> Callable[..., Any]:
-        def clicked(values: list[Any], request: gr.Request, event: dict[str, Any]) -> Iterator[dict[Any, Any]]:
+    def on_click(handler: Callable[[Engine, Click], Iterator[Update]]) -> Callable[..., Iterator[dict[Any, Any]]]:
+        def work(values: list[Any], request: gr.Request, event: dict[str, Any]) -> Iterator[dict[Any, Any]]:
             data, given, chosen, *settings = values
             click = Click(
                 conversation=Conversation.read(data),
@@ -224,28 +220,10 @@ def _bind(engine: Engine, parts: Parts, language: gr.Textbox, arrived: Dependenc
                 given=given,
                 event=event,
             )
-            with told_in(chosen):
-                if JOBS.is_running(click.session, TEXT.name):
-                    raise Invalid(text_page.ALREADY)
-                try:
-                    for update in handler(engine, click):
-                        yield parts.paint(update)
-                except Exception:
-                    yield parts.paint(Update(busy=False, status=""))
-                    raise
+            for update in handler(engine, click):
+                yield parts.paint(update)
 
-        return listener(clicked, inputs)
-
-    def wait(language: str, request: gr.Request) -> dict[Any, Any]:
-        """Say at once that the click was heard; it may have to wait for its turn."""
-        heard = JOBS.expect(request.session_hash or "", TEXT.name)
-        waiting = facts.busy(text_page.WAITING, language)
-        return parts.paint(Update(busy=True, status=waiting)) if heard else {parts.status: gr.skip()}
-
-    def turned_away(request: gr.Request) -> dict[Any, Any]:
-        """A full queue refuses a click before it reaches its handler, and so nobody ends the waiting."""
-        running = JOBS.is_running(request.session_hash or "", TEXT.name)
-        return {parts.status: gr.skip()} if running else parts.paint(Update(busy=False, status=""))
+        return work
 
     for trigger, handler in (
         (prompt.submit, text_page.ask),
@@ -256,22 +234,19 @@ def _bind(engine: Engine, parts: Parts, language: gr.Textbox, arrived: Dependenc
         (parts.chat.example_select, text_page.suggest),
         (parts.view.branch, text_page.follow),
     ):
-        trigger(wait, [language], parts.painted, **QUICK)
-        answered = trigger(
+        bind_job(
+            trigger,
             on_click(handler),
+            engine=engine,
+            family=TEXT,
+            language=language,
             inputs=inputs,
             outputs=parts.painted,
-            concurrency_id=TEXT.name,
-            concurrency_limit=engine.settings.concurrency,
-            **PRIVATE,
-        )
-        answered.success(None, js=KEEP_ANSWER, inputs=[parts.conversation, *answer])
-        answered.failure(turned_away, outputs=parts.painted, **QUICK)
-
-    def stop(request: gr.Request) -> None:
-        JOBS.stop(request.session_hash or "", TEXT.name)
-
-    parts.stop.click(stop, **QUICK)
+            waiting=lambda chosen: parts.paint(Update(busy=True, status=facts.busy(text_page.WAITING, chosen))),
+            rest=lambda: parts.paint(Update(busy=False, status="")),
+            already=text_page.ALREADY,
+        ).success(None, js=KEEP_ANSWER, inputs=[parts.conversation, *answer])
+    bind_stop(parts.stop, TEXT)
 
     def reopen(data: Any, recipe: Any, language: str) -> dict[Any, Any]:
         return parts.paint(text_page.reopen(Conversation.read(data), recipe, language))

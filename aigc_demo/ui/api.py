@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.data_classes import FileData
 
 from aigc_demo.engine import Engine
+from aigc_demo.generators.diffusion_rows import IMAGES
 from aigc_demo.generators.text_rows import TEXT
 from aigc_demo.generators.tokens import TextResult
 from aigc_demo.results import Done
+from aigc_demo.ui import uploads
+from aigc_demo.ui.images_page import GIVEN, kept_pictures
 from aigc_demo.ui.run import endpoint, paced, run
 
 
@@ -41,9 +46,28 @@ def publish(engine: Engine) -> None:
         concurrency_limit=engine.settings.concurrency,
     )
 
+    def pictures(values: dict[str, Any], request: gr.Request) -> Iterator[tuple[list[FileData], list[dict[str, Any]]]]:
+        given = {name: uploads.read(values[name]) for name in GIVEN if values.get(name)}
+        for item in run(engine, IMAGES, {**values, **given}, request.session_hash or ""):
+            if isinstance(item, Done):
+                kept = kept_pictures(item)
+                yield [FileData(path=path, orig_name=Path(path).name) for path, _ in kept], [own for _, own in kept]
+
+    shared = {"concurrency_id": IMAGES.name, "concurrency_limit": engine.settings.concurrency}
+    told = "Gives PNG files, which carry their recipe, and the recipes."
+    returned = tuple[list[FileData], list[dict]]
+    summary = f"Make pictures from words with a diffusion model. {told}"
+    gr.api(
+        endpoint(IMAGES, summary, returned, pictures, without=(*GIVEN, "strength")),
+        api_name="generate_images",
+        **shared,
+    )
+    summary = f"Make pictures from a picture and words; with a mask, only where it is white. {told}"
+    gr.api(endpoint(IMAGES, summary, returned, pictures, files=GIVEN), api_name="edit_image", **shared)
+
     def list_models() -> list[dict]:
         """List the models that a request can name, with what each needs and whether its weights are here already."""
-        return engine.list_models([TEXT])
+        return engine.list_models([TEXT, IMAGES])
 
     gr.api(list_models, api_name="list_models", queue=False)
 

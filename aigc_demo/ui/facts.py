@@ -25,6 +25,7 @@ STAGES = {
     "load": Words("Loading the model into memory", "正在把模型装入内存"),
     "prefill": Words("Reading the prompt", "正在读取提示词"),
     "decode": Words("Writing", "正在书写"),
+    "denoise": Words("Painting", "正在绘制"),
 }
 
 
@@ -45,10 +46,7 @@ def text_facts(recipe: Mapping[str, Any], language: str) -> str:
     finish = FINISH.get(str(figures.get("finish")))
 
     def number(values: Mapping[str, Any], name: str, form: Words, scale: float = 1) -> str:
-        value = values.get(name)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e100:
-            return ""
-        return form.to(language).format(value * scale if scale != 1 else value)
+        return _number(values, name, form.to(language), scale)
 
     tokens = Words("{:,} tokens", "{:,} 个词元")
     return facts(
@@ -80,6 +78,38 @@ def text_facts(recipe: Mapping[str, Any], language: str) -> str:
         ],
         language,
     )
+
+
+def image_facts(recipe: Mapping[str, Any], language: str) -> str:
+    """The facts under pictures, from their recipe."""
+    figures, timings = _part(recipe, "figures"), _part(recipe, "timings")
+    model, device, settings = _part(recipe, "model"), _part(recipe, "device"), _part(recipe, "settings")
+    seconds, milliseconds = Words("{:.2f} s", "{:.2f} 秒").to(language), Words("{:.0f} ms", "{:.0f} 毫秒").to(language)
+    width, height = _number(figures, "width", "{}"), _number(figures, "height", "{}")
+    finish = FINISH["stopped"] if figures.get("finish") == "stopped" else None
+    return facts(
+        [
+            (Words("Model", "模型"), str(model.get("name", ""))),
+            (Words("Device", "设备"), " · ".join(str(device[k]) for k in ("name", "dtype") if k in device)),
+            (Words("Size", "尺寸"), f"{width} × {height}" if width and height else ""),
+            (Words("Steps", "步数"), _number(figures, "steps", "{}")),
+            (Words("Time per step", "每步用时"), _number(timings, "per_step", milliseconds, 1000)),
+            (Words("First step after", "首步用时"), _number(timings, "first_step", seconds)),
+            (Words("Decoding", "解码"), _number(timings, "decode", seconds)),
+            (Words("In all", "总计"), _number(timings, "total", seconds)),
+            (Words("Peak memory", "内存峰值"), _number(figures, "peak_memory_bytes", "{:.2f} GiB", 1 / GIB)),
+            (Words("Seed", "随机种子"), str(settings.get("seed", ""))),
+            (Words("Ended by", "结束原因"), finish.to(language) if finish else ""),
+        ],
+        language,
+    )
+
+
+def _number(values: Mapping[str, Any], name: str, form: str, scale: float = 1) -> str:
+    value = values.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e100:
+        return ""
+    return form.format(value * scale if scale != 1 else value)
 
 
 def progress(step: Step[Any], language: str) -> str:

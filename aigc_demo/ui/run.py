@@ -13,6 +13,7 @@ from html import escape
 from typing import Any, TypeVar
 
 import gradio as gr
+from gradio.data_classes import FileData
 
 from aigc_demo.engine import Engine, Family
 from aigc_demo.errors import Stopped, UserError
@@ -135,13 +136,22 @@ def language_of(request: gr.Request | None) -> str:
 
 
 def endpoint(
-    family: Family, summary: str, returns: Any, fn: Callable[[dict[str, Any], gr.Request], Iterator[Any]]
+    family: Family,
+    summary: str,
+    returns: Any,
+    fn: Callable[[dict[str, Any], gr.Request], Iterator[Any]],
+    *,
+    files: Sequence[str] = (),
+    without: Sequence[str] = (),
 ) -> Callable[..., Any]:
     """A function for `gr.api` whose parameters, defaults and documentation are the Params'.
 
-    fn: takes the values by name and the request. returns: the type that the API documents.
+    fn: takes the values by name and the request. returns: the type that the API documents. files: parameters that are
+    files; they come first, and the first of them has to be given. without: parameters that this endpoint does not have.
     """
-    markers, defaults = family.params.markers(), family.params.defaults()
+    markers = {name: family.params.markers()[name] for name in files}
+    markers |= {name: found for name, found in family.params.markers().items() if name not in without}
+    defaults = {name: value for name, value in family.params.defaults().items() if name not in files[:1]}
 
     def call(*arguments: Any) -> Iterator[Any]:
         *values, request = arguments
@@ -149,11 +159,15 @@ def endpoint(
             yield from fn(dict(zip(markers, values, strict=True)), request)
 
     parameters = [
-        inspect.Parameter(name, POSITIONAL, default=defaults.get(name, inspect.Parameter.empty), annotation=kind)
+        inspect.Parameter(
+            name,
+            POSITIONAL,
+            default=defaults.get(name, inspect.Parameter.empty),
+            annotation=FileData if name in files else kind,
+        )
         for name, (kind, _) in markers.items()
     ]
     lines = [f"    {name}: {marker.help.en}" for name, (_, marker) in markers.items()]
-    call.__name__ = f"generate_{family.name}"
     call.__doc__ = "\n".join([summary, "", "Args:", *lines])
     return signed(call, [*parameters, special("request", gr.Request)], returns)
 

@@ -1,0 +1,250 @@
+"""The Images tab: words to a picture, every step in between, and the pictures that this browser keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+from gradio.events import Dependency
+
+from aigc_demo.engine import Engine
+from aigc_demo.generators.diffusion import ImageParams
+from aigc_demo.generators.diffusion_rows import IMAGES
+from aigc_demo.generators.schedulers import SCHEDULERS
+from aigc_demo.generators.styles import STYLES
+from aigc_demo.ui import facts, images_page, uploads
+from aigc_demo.ui.clicks import PRIVATE, QUICK, bind_job, bind_stop
+from aigc_demo.ui.film import film
+from aigc_demo.ui.form import Form
+from aigc_demo.ui.gallery import gallery
+from aigc_demo.ui.images_page import KEEP, Click, Update
+from aigc_demo.ui.run import listener, told_in
+from aigc_demo.ui.words import Catalogue
+from aigc_demo.words import Words
+
+TITLE = Words("Images", "图像")
+KEEP_PICTURES = """async (shown, recipes) => {
+    for (const [n, item] of (shown || []).entries())
+        if (item.image && item.image.url && recipes && recipes[n]) await aigc.pictures.add({url: item.image.url, recipe: recipes[n]});
+}"""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The components that clicks read and change."""
+
+    form: Form
+    film: gr.HTML
+    pictures: gr.Gallery
+    status: gr.HTML
+    recipes: gr.JSON
+    code: gr.Code
+    canvas: gr.ImageMask
+    make: gr.Button
+    stop: gr.Button
+    drop: gr.UploadButton
+    model_note: gr.HTML
+    kept: gr.HTML
+
+    def paint(self, update: Update) -> dict[Any, Any]:
+        """What gradio is to change for an update."""
+        out: dict[Any, Any] = {}
+        if update.busy is not KEEP:
+            out[self.make] = gr.update(visible=not update.busy)
+            out[self.stop] = gr.update(visible=update.busy)
+        if update.settings is not KEEP:
+            out |= {
+                self.form.components[name]: value for name, value in update.settings.items() if name in self.form.names
+            }
+        same = {
+            self.film: update.film,
+            self.pictures: update.pictures,
+            self.status: update.status,
+            self.recipes: update.recipes,
+            self.code: update.code,
+            self.canvas: update.canvas,
+            self.model_note: update.model_note,
+        }
+        return out | {component: value for component, value in same.items() if value is not KEEP}
+
+    @property
+    def painted(self) -> list[Any]:
+        """Everything that `paint` may change."""
+        parts = [self.film, self.pictures, self.status, self.recipes, self.code, self.canvas]
+        return [*parts, self.make, self.stop, self.model_note, *self.form.inputs]
+
+
+def build(engine: Engine, say: Catalogue, language: gr.Textbox, arrived: Dependency) -> None:
+    """Lay the tab out and bind it. language: holds the page's language, once `arrived` has happened."""
+    with gr.Tab(say(TITLE), id="images", elem_id="tab-images"):
+        parts = _layout(engine, say)
+    _bind(engine, parts, language, arrived)
+
+
+def _layout(engine: Engine, say: Catalogue) -> Parts:
+    form = Form(ImageParams, "images", say)
+    part: dict[str, Any] = {}
+
+    def button(name: str, words: Words, **options: Any) -> None:
+        part[name] = gr.Button(say(words), elem_id=f"images-{name}-button", min_width=90, **options)
+
+    with gr.Row(elem_classes="aigc-columns"):
+        with gr.Column(scale=3, min_width=320):
+            placeholder = say(Words("A cat wearing a crown", "戴皇冠的猫"))
+            form.place("prompt", lines=1, max_lines=6, info=None, placeholder=placeholder)
+            with gr.Row():
+                button("make", Words("Generate", "生成"), variant="primary")
+                button("stop", Words("Stop", "停止"), variant="stop", visible=False)
+            part["pictures"] = gr.Gallery(
+                label=say(Words("Pictures", "图片")),
+                elem_id="images-pictures",
+                columns=4,
+                height=420,
+                object_fit="contain",
+                preview=True,
+                buttons=["download", "fullscreen"],
+                interactive=False,
+            )
+            part["status"] = gr.HTML(elem_id="images-status")
+            part["film"] = film(elem_id="images-film")
+        with gr.Column(scale=2, min_width=300, elem_classes="aigc-settings"):
+            marker = ImageParams.markers()["model"][1]
+            form.adopt(
+                "model",
+                gr.Dropdown(
+                    choices=images_page.model_choices(engine),
+                    value=ImageParams.defaults()["model"],
+                    allow_custom_value=True,
+                    label=say(marker.label),
+                    info=say(marker.help),
+                    elem_id="images-model",
+                ),
+            )
+            part["model_note"] = gr.HTML(elem_id="images-model-note")
+            _dropdown(form, say, "style", {name: style.name for name, style in STYLES.items()})
+            for name in ("num_inference_steps", "guidance_scale", "seed"):
+                form.place(name)
+            with gr.Accordion(say(Words("Size, number, sampler", "尺寸、数量与采样器")), open=False):
+                for name in ("num_images", "width", "height"):
+                    form.place(name)
+                _dropdown(form, say, "scheduler", {name: row.name for name, row in SCHEDULERS.items()})
+                form.place("negative_prompt", lines=1)
+    fold = gr.Accordion(say(Words("Start from a picture", "从图片开始")), open=False, elem_id="images-from-picture")
+    with fold, gr.Row():
+        with gr.Column(scale=3, min_width=320):
+            part["canvas"] = gr.ImageMask(
+                label=say(Words("Picture; paint what is to change", "图片；涂抹要改变的部分")),
+                elem_id="images-canvas",
+                sources=["upload", "clipboard"],
+                layers=False,
+                transforms=[],
+                height=380,
+            )
+        with gr.Column(scale=2, min_width=300):
+            form.place("strength")
+            gr.Markdown(say(HOW_TO_EDIT), elem_classes="aigc-note")
+    with gr.Accordion(say(Words("Your pictures", "你的图片")), open=True, elem_id="images-kept"):
+        part["kept"] = gallery(elem_id="images-gallery")
+    with gr.Accordion(say(Words("Recipe: make it again", "配方：重现结果")), open=False, elem_id="images-recipes"):
+        part["drop"] = gr.UploadButton(
+            say(Words("Restore from a picture or a recipe", "从图片或配方恢复")), elem_id="images-drop", size="sm"
+        )
+        part["code"] = gr.Code(
+            label=say(Words("As code", "代码形式")), language="python", elem_id="images-code", interactive=False
+        )
+        part["recipes"] = gr.JSON(label=say(Words("Recipes", "配方")), elem_id="images-recipe")
+    return Parts(form=form, **part)
+
+
+HOW_TO_EDIT = Words(
+    "With a picture here the model starts from it instead of from pure noise. Paint over a part and only that part is "
+    "made anew. Remove it to start from noise again.",
+    "这里有图片时，模型从它而不是纯噪声开始。涂抹一部分，就只重绘那一部分。移除图片即可重新从噪声开始。",
+)
+
+
+def _dropdown(form: Form, say: Catalogue, name: str, choices: dict[str, Words]) -> None:
+    marker = ImageParams.markers()[name][1]
+    form.adopt(
+        name,
+        gr.Dropdown(
+            choices=[(say(words), value) for value, words in choices.items()],
+            value=ImageParams.defaults()[name],
+            label=say(marker.label),
+            info=say(marker.help),
+            elem_id=f"images-{name}",
+        ),
+    )
+
+
+def _bind(engine: Engine, parts: Parts, language: gr.Textbox, arrived: Dependency) -> None:
+    form = parts.form
+    model = form.components["model"]
+    inputs = [parts.canvas, language, *form.inputs]
+
+    def draw(values: list[Any], request: gr.Request, event: dict[str, Any]) -> Iterator[dict[Any, Any]]:
+        canvas, chosen, *settings = values
+        named = dict(zip(form.names, settings, strict=True))
+        for update in images_page.draw(engine, Click(named, canvas, chosen, request.session_hash or "", event)):
+            yield parts.paint(update)
+
+    for trigger in (form.components["prompt"].submit, parts.make.click):
+        bind_job(
+            trigger,
+            draw,
+            engine=engine,
+            family=IMAGES,
+            language=language,
+            inputs=inputs,
+            outputs=parts.painted,
+            waiting=lambda chosen: parts.paint(Update(busy=True, status=facts.busy(images_page.WAITING, chosen))),
+            rest=lambda: parts.paint(Update(busy=False, status="")),
+            already=images_page.ALREADY,
+        ).success(None, js=KEEP_PICTURES, inputs=[parts.pictures, parts.recipes])
+    bind_stop(parts.stop, IMAGES)
+
+    def at_once(work: Callable[[dict[str, Any], str], Update]) -> Callable[..., Any]:
+        """For the gallery's buttons."""
+
+        def answer(values: list[Any], request: gr.Request, event: dict[str, Any]) -> Iterator[dict[Any, Any]]:
+            with told_in(values[0]):
+                yield parts.paint(work(event, values[0]))
+
+        return listener(answer, [language])
+
+    # queued: gradio shows no error of an event outside the queue
+    options = {"inputs": [language], "outputs": parts.painted, **PRIVATE}
+    parts.kept.reuse(at_once(images_page.reuse), **options)
+    parts.kept.reuse_seed(at_once(lambda event, chosen: images_page.reuse(event, chosen, ("seed",))), **options)
+    parts.kept.edit(at_once(images_page.edit), **options)
+
+    def restore(file: Any, chosen: str) -> dict[Any, Any]:
+        with told_in(chosen):
+            return parts.paint(images_page.restore(uploads.read(file) or b"", chosen))
+
+    parts.drop.upload(restore, [parts.drop, language], parts.painted, **PRIVATE)
+
+    arrived.then(
+        lambda model, chosen: images_page.model_note(engine, model, chosen),
+        [model, language],
+        [parts.model_note],
+        **PRIVATE,
+    )
+    model.input(
+        lambda model, chosen: parts.paint(images_page.chosen(engine, model, chosen)),
+        [model, language],
+        parts.painted,
+        **PRIVATE,
+    )
+    idle = {
+        "fn": lambda *values: images_page.what_is_idle(engine, *values),
+        "inputs": [model, form.components["guidance_scale"], parts.canvas, language],
+        "outputs": [form.components[name] for name in images_page.IDLE],
+        "trigger_mode": "always_last",
+        **QUICK,
+    }
+    arrived.then(**idle)
+    for knob in (model, form.components["guidance_scale"], parts.canvas):
+        knob.change(**idle)

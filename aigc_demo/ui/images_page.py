@@ -1,0 +1,324 @@
+"""What the Images tab does on a click, without its layout: a Click comes in, Updates go out."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from PIL import Image
+
+from aigc_demo import png
+from aigc_demo.engine import Engine
+from aigc_demo.errors import Invalid, UserError
+from aigc_demo.generators.diffusion import ImageParams, ImageResult
+from aigc_demo.generators.diffusion_rows import IMAGES, ImageSpec
+from aigc_demo.generators.diffusion_watch import Frame
+from aigc_demo.generators.schedulers import OWN, SCHEDULERS
+from aigc_demo.generators.styles import STYLES
+from aigc_demo.models import GIB
+from aigc_demo.pictures import open_picture
+from aigc_demo.results import Done, Step
+from aigc_demo.ui import facts, uploads
+from aigc_demo.ui.run import paced, run
+from aigc_demo.words import Words
+
+KEEP: Any = object()
+"""An Update's way to say "leave it as it is", where None means "empty it"."""
+WAITING = Words("Waiting for its turn", "正在排队")
+ALREADY = Words("Pictures are being made. Wait for them, or stop.", "正在生成图片。请等待，或先停止。")
+PREVIEWS_PER_SECOND = 8
+"""A preview is a picture in a message; more would only fill the wire."""
+GIVEN = ("image", "mask")
+
+
+@dataclass(frozen=True)
+class Click:
+    """What the page sends with every click. canvas: the picture to start from and what was painted on it."""
+
+    settings: dict[str, Any]
+    canvas: Any
+    language: str
+    session: str
+    event: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Update:
+    """What the page shows from now on. final: never to be skipped."""
+
+    film: dict[str, Any] | None = KEEP
+    pictures: list[tuple[str, str]] = KEEP
+    status: str = KEEP
+    recipes: list[dict[str, Any]] = KEEP
+    code: str = KEEP
+    canvas: Any = KEEP
+    busy: bool = KEEP
+    settings: dict[str, Any] = KEEP
+    model_note: str = KEEP
+    final: bool = False
+
+
+def draw(engine: Engine, click: Click) -> Iterator[Update]:
+    """Make the pictures that the form asks for."""
+    values = {**click.settings, **given(click.canvas)}
+    ImageParams.of(values)
+    yield Update(busy=True, status="", film=None)
+    steps = run(engine, IMAGES, values, click.session)
+    updates = _updates(steps, click.language)
+    yield from paced(((update, update.final) for update in updates), PREVIEWS_PER_SECOND)
+
+
+def given(canvas: Any) -> dict[str, Any]:
+    """{"image", "mask"} of the canvas: bytes as they were uploaded, None where there is nothing."""
+    if not isinstance(canvas, Mapping):
+        return dict.fromkeys(GIVEN)
+    painted = [uploads.read(layer) for layer in canvas.get("layers") or []]
+    strokes = [layer for layer in painted if layer and _is_painted(layer)]
+    return {"image": uploads.read(canvas.get("background")), "mask": strokes[0] if strokes else None}
+
+
+def _is_painted(layer: bytes) -> bool:
+    with Image.open(io.BytesIO(layer), formats=["PNG", "WEBP"]) as picture:
+        return bool(np.asarray(picture.convert("RGBA").getchannel("A")).any())
+
+
+def _updates(steps: Iterator[Step[Any] | Done[ImageResult]], language: str) -> Iterator[Update]:
+    frames: list[dict[str, Any]] = []
+    begun = 0.0
+    shape = (0, 0)
+    for item in steps:
+        if isinstance(item, Done):
+            yield _finished(item, frames, language)
+        elif item.stage == "denoise" and item.value is not None:
+            frame: Frame = item.value
+            begun = begun or time.monotonic()
+            frames.append(_film_frame(item.index, frame))
+            pictures = frame.guess if frame.guess is not None else frame.noisy
+            shape = (pictures.shape[2] * pictures.shape[0], pictures.shape[1]) if pictures is not None else shape
+            left = (time.monotonic() - begun) / max(1, item.index - 1) * ((item.total or item.index) - item.index)
+            payload = {
+                "live": True,
+                "append": True,
+                "step": item.index,
+                "total": item.total,
+                "eta": left if item.index > 1 else None,
+                "size": list(shape),
+                "count": len(pictures) if pictures is not None else 1,
+                "frames": frames[-1:],
+            }
+            yield Update(film=payload, status="", final=item.index == 1)
+        else:
+            yield Update(status=facts.progress(item, language), final=item.stage == "load")
+
+
+def _film_frame(index: int, frame: Frame) -> dict[str, Any]:
+    return {"step": index, "noisy": _shown(frame.noisy), "guess": _shown(frame.guess), "pull": frame.pull}
+
+
+def _shown(pictures: np.ndarray | None) -> str | None:
+    """Pictures [n, h, w, 3] side by side, as a data URI."""
+    if pictures is None:
+        return None
+    stream = io.BytesIO()
+    Image.fromarray(np.concatenate(list(pictures), axis=1)).save(stream, "PNG")
+    return uploads.data_uri(stream.getvalue())
+
+
+def _finished(done: Done[ImageResult], frames: list[dict[str, Any]], language: str) -> Update:
+    kept = kept_pictures(done)
+    recipes = [own for _, own in kept]
+    shown = [(path, str(own["settings"]["seed"])) for path, own in kept]
+    steps = len(frames)
+    film = {
+        "live": False,
+        "append": False,
+        "step": steps,
+        "total": steps,
+        "eta": None,
+        "size": [done.value.width * len(shown), done.value.height],
+        "count": len(shown),
+        "frames": frames,
+    }
+    return Update(
+        film=film if frames else None,
+        pictures=shown,
+        status=facts.image_facts(done.recipe, language),
+        recipes=recipes,
+        code=as_code(recipes[0]),
+        busy=False,
+        final=True,
+    )
+
+
+def kept_pictures(done: Done[ImageResult]) -> list[tuple[str, dict[str, Any]]]:
+    """(PNG file, its own recipe) of each picture: the recipe that makes it alone."""
+    found = []
+    for made in done.value.pictures:
+        settings = {**done.recipe["settings"], "seed": made.seed, "num_images": 1}
+        own = {**done.recipe, "settings": settings}
+        found.append((uploads.keep(png.write(made.image, own), f"aigc-{made.seed}.png"), own))
+    return found
+
+
+def as_code(recipe: Mapping[str, Any]) -> str:
+    """The first picture as a call of this app's API, with the settings that differ from the defaults."""
+    defaults = ImageParams.defaults()
+    settings = {
+        name: value
+        for name, value in recipe["settings"].items()
+        if name not in GIVEN and (value != defaults.get(name) or name in ("prompt", "model", "seed"))
+    }
+    edits = recipe["settings"].get("image") is not None
+    lines = [f"    {name}={value!r}," for name, value in settings.items()]
+    if edits:
+        lines.insert(0, '    image=handle_file("picture.png"),')
+    return "\n".join(
+        [
+            f"from gradio_client import Client{', handle_file' if edits else ''}",
+            "",
+            'client = Client("http://127.0.0.1:7860")',
+            "files, recipes = client.predict(",
+            *lines,
+            f'    api_name="/{"edit_image" if edits else "generate_images"}",',
+            ")",
+        ]
+    )
+
+
+def restore(data: bytes, language: str) -> Update:
+    """A picture that carries its recipe, or a recipe's file -> the form, ready to be run."""
+    found = png.read_any(data)
+    if found.family != IMAGES.name:
+        raise Invalid(Words("This recipe is not for images.", "该配方不是图片配方。"))
+    return _restored(found.settings, language)
+
+
+def reuse(event: Mapping[str, Any], language: str, names: tuple[str, ...] = ()) -> Update:
+    """The settings of a picture of the gallery; only those of `names` where some are given."""
+    recipe = event.get("recipe")
+    settings = recipe.get("settings") if isinstance(recipe, Mapping) else None
+    if not isinstance(settings, Mapping):
+        raise Invalid(Words("This picture carries no settings.", "这张图片不带设置。"))
+    return _restored({k: v for k, v in settings.items() if not names or k in names}, language)
+
+
+def _restored(settings: Mapping[str, Any], language: str) -> Update:
+    own = {name: value for name, value in settings.items() if name not in GIVEN}
+    checked = ImageParams.of(own)
+    said = Words("Restored. Generate to make the picture again.", "已恢复。点击生成即可重现图片。")
+    if any(settings.get(name) for name in GIVEN):
+        said = Words(
+            "Restored, but for the picture that it started from: give that again.", "已恢复，但起始图片需要重新提供。"
+        )
+    return Update(
+        settings={name: getattr(checked, name) for name in own}, status=facts.note(said.to(language)), final=True
+    )
+
+
+def edit(event: Mapping[str, Any], language: str) -> Update:
+    """Put a picture of the gallery on the canvas, with its prompt."""
+    data = uploads.from_data_uri(event.get("picture"))
+    open_picture(data)
+    path = uploads.keep(data, "picture.png")
+    update = reuse(event, language, ("prompt", "negative_prompt", "style", "model"))
+    said = Words(
+        "On the canvas below: paint what is to change, or change the words, and generate.",
+        "已放到下方画布：涂抹要改变的部分，或修改文字，然后生成。",
+    )
+    return Update(
+        canvas={"background": path, "layers": [], "composite": None},
+        settings=update.settings,
+        status=facts.note(said.to(language)),
+        final=True,
+    )
+
+
+def model_choices(engine: Engine) -> list[tuple[str, str]]:
+    """(label, id) of the rows and of the folders under models/."""
+    rows = [(f"{row.name} — {row.licence}", row.id) for row in IMAGES.rows.values()]
+    return [*rows, *((engine.folder_id(folder), engine.folder_id(folder)) for folder in engine.folders())]
+
+
+def chosen(engine: Engine, model: str, language: str) -> Update:
+    """A person chose a model: what to know of it, and the settings that suit it."""
+    row = IMAGES.rows.get(model)
+    return Update(model_note=model_note(engine, model, language), settings=dict(row.defaults) if row else KEEP)
+
+
+def model_note(engine: Engine, model: str, language: str) -> str:
+    """What to know of a model before running it: size, licence, and whether it fits here."""
+    try:
+        spec = engine.spec(IMAGES, model)
+    except UserError as error:
+        return facts.note(error.words.to(language), "warn")
+    assert isinstance(spec, ImageSpec)
+    need = spec.memory_need(engine.device)
+    rows = [
+        (Words("Parameters", "参数量"), f"{spec.parameters / 1e6:,.0f} M" if spec.parameters else ""),
+        (Words("Download", "下载量"), f"{spec.download_bytes / 1e6:,.0f} MB" if spec.download_bytes else ""),
+        (Words("Memory", "内存"), f"{need / GIB:.1f} GiB" if need else ""),
+        (Words("Picture", "图片"), f"{spec.side} × {spec.side}" if spec.side else ""),
+        (Words("Licence", "许可证"), spec.licence),
+    ]
+    over = spec.shortfall(engine.device)
+    too_large = Words(
+        "Does not fit: this device is {over:.1f} GiB too small for it.", "放不下：此设备还差 {over:.1f} GiB。"
+    ).format(over=over / GIB)
+    slow = Words("Without a GPU this takes minutes for a picture.", "没有 GPU 时，一张图片需要几分钟。")
+    heavy = engine.device.kind == "cpu" and (spec.parameters or 0) > 5e8
+    return (
+        facts.note(spec.note.to(language) if spec.note else "")
+        + facts.facts(rows, language)
+        + (facts.note(too_large.to(language), "warn") if over else "")
+        + (facts.note(slow.to(language), "warn") if heavy and not over else "")
+    )
+
+
+UNGUIDED = Words(
+    "No effect on this model: it was distilled to do without guidance.", "对该模型不起作用：它经过蒸馏，不需要引导。"
+)
+AT_ONE = Words("No effect at guidance 1, which is off.", "引导强度为 1（关闭）时不起作用。")
+NO_PICTURE = Words("No effect without a picture to start from.", "没有起始图片时不起作用。")
+OWN_ONLY = Words("This model works with its own sampler only.", "该模型只能使用自带的采样器。")
+IDLE = ("guidance_scale", "negative_prompt", "strength", "scheduler", "style")
+
+
+def what_is_idle(engine: Engine, model: Any, guidance: Any, canvas: Any, language: str) -> list[dict[str, Any]]:
+    """Updates for the IDLE fields: disabled with the reason, or enabled with their own help and what suits the model."""
+    try:
+        spec = engine.spec(IMAGES, str(model))
+    except UserError:
+        spec = ImageSpec("", "", IMAGES.rows[next(iter(IMAGES.rows))].source)
+    assert isinstance(spec, ImageSpec)
+    picture = isinstance(canvas, Mapping) and bool(canvas.get("background"))
+    why: dict[str, Words | None] = {
+        "guidance_scale": None if spec.guided else UNGUIDED,
+        "negative_prompt": UNGUIDED if not spec.guided else AT_ONE if guidance == 1 else None,
+        "strength": None if picture else NO_PICTURE,
+        "scheduler": OWN_ONLY if spec.samplers == (OWN,) else None,
+        "style": None,
+    }
+    markers = ImageParams.markers()
+    offered: dict[str, dict[str, Any]] = {
+        "scheduler": {"choices": [(SCHEDULERS[name].name.to(language), name) for name in spec.samplers]},
+        "style": {
+            "choices": [
+                (style.name.to(language), name)
+                for name, style in STYLES.items()
+                if style.emoji == spec.emoji or name == "none"
+            ]
+        },
+    }
+    return [
+        gr.update(
+            interactive=why[name] is None,
+            info=(why[name] or markers[name][1].help).to(language),
+            **offered.get(name, {}),
+        )
+        for name in IDLE
+    ]
