@@ -34,7 +34,7 @@ TWO_FRAMES = "new Promise((done) => requestAnimationFrame(() => requestAnimation
 KEPT = """(id) => new Promise((resolve, reject) => {
     id = id || sessionStorage.getItem("aigc-conversation");
     if (!id) return resolve(null); // to open the database would make it, without what the page puts in
-    const request = indexedDB.open("aigc-demo", 1);
+    const request = indexedDB.open("aigc-demo");
     request.onerror = () => reject(request.error);
     request.onsuccess = () => {
         const stores = request.result.transaction(["conversations", "answers"]);

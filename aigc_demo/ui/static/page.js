@@ -3,6 +3,7 @@
 // language: the page's language, "en" or "zh"; gradio reads navigator.language once, when it starts, so a
 //   choice made on the page is remembered and put there before.
 // store: this browser's conversations, in IndexedDB. Nothing of them stays on the server.
+// pictures: this browser's pictures, likewise.
 (() => {
   const KEY = "aigc-language";
   const memory = (storage) => ({
@@ -43,21 +44,30 @@
     return full ? Response.json({ detail: FULL[language] }, { status: 429 }) : response;
   };
 
-  // ---- conversations -------------------------------------------------------------------------------------------
+  // ---- the database --------------------------------------------------------------------------------------------
 
-  const DRAFT = "aigc-draft", CURRENT = "aigc-conversation";
-  let database = null;
-  let current = null; // {id, revision}: what this tab shows, and the revision that it last read or wrote
+  const VERSION = 2;
+  let database = null; // a promise; null where it has yet to be opened, or has to be opened again
 
   function open() {
     database ??= new Promise((resolve, reject) => {
-      const request = indexedDB.open("aigc-demo", 1);
-      request.onupgradeneeded = () => {
-        request.result.createObjectStore("conversations", { keyPath: "id" });
-        request.result.createObjectStore("answers", { keyPath: ["conversation", "node"] });
+      const forget = () => { database = null; };
+      const request = indexedDB.open("aigc-demo", VERSION);
+      request.onupgradeneeded = ({ oldVersion }) => {
+        const make = (name, keyPath) => request.result.createObjectStore(name, { keyPath });
+        if (oldVersion < 1) { make("conversations", "id"); make("answers", ["conversation", "node"]); }
+        if (oldVersion < 2) { make("pictures", "id"); make("thumbs", "id"); }
       };
-      request.onsuccess = () => resolve(request.result);
-      request.onerror = () => reject(request.error);
+      request.onsuccess = () => {
+        const db = request.result;
+        db.onclose = forget; // the browser took it away
+        db.onversionchange = () => { db.close(); forget(); }; // a newer page, in another tab, waits for this
+        resolve(db);
+        database = Promise.resolve(db);
+      };
+      request.onerror = () => { forget(); reject(request.error); };
+      // a tab with an older page holds it: everything fails at once, and works when that tab is closed
+      request.onblocked = () => reject(new DOMException("an older page holds the database", "InvalidStateError"));
     });
     return database;
   }
@@ -68,12 +78,22 @@
       const transaction = db.transaction(stores, mode);
       let result;
       transaction.oncomplete = () => resolve(result);
-      transaction.onerror = transaction.onabort = () => reject(transaction.error);
-      work(...stores.map((name) => transaction.objectStore(name)), (value) => { result = value; });
+      // the transaction has no error yet when that of a request passes by
+      transaction.onerror = transaction.onabort = ({ target }) => reject(target.error || transaction.error);
+      try {
+        work(...stores.map((name) => transaction.objectStore(name)), (value) => { result = value; });
+      } catch (error) { reject(error); transaction.abort(); } // all of it or nothing
     });
   }
 
   const freshId = () => Array.from(crypto.getRandomValues(new Uint8Array(9)), (b) => b.toString(36)).join("");
+  const plain = (value) => JSON.parse(JSON.stringify(value)); // gradio's values are proxies
+
+  // ---- conversations -------------------------------------------------------------------------------------------
+
+  const DRAFT = "aigc-draft", CURRENT = "aigc-conversation";
+  let current = null; // {id, revision}: what this tab shows, and the revision that it last read or wrote
+
   const answersOf = (id) => IDBKeyRange.bound([id], [id, []]);
 
   function title(conversation) {
@@ -102,7 +122,7 @@
     // Keeps the conversation and what belongs to its newest answer. Where another tab has written the same
     // conversation since (a duplicated tab), this one goes on under an id of its own.
     async save(conversation, answer) {
-      [conversation, answer] = JSON.parse(JSON.stringify([conversation, answer || null])); // gradio's values are proxies
+      [conversation, answer] = plain([conversation, answer || null]);
       if (!conversation || !conversation.nodes || !conversation.nodes.length) return;
       current ??= { id: freshId(), revision: 0 };
       try {
@@ -190,13 +210,104 @@
   }
   document.addEventListener("input", (event) => { if (event.target.closest?.("#text-prompt")) keepDraft(); });
 
-  function download(name, text) {
+  // ---- pictures ------------------------------------------------------------------------------------------------
+
+  const THUMB = 256; // longest side, in pixels
+  let newest = 0; // when the last picture was made: two of one batch still have an order
+  const picturesChanged = () => document.dispatchEvent(new CustomEvent("aigc-pictures"));
+  let otherTabs = null;
+  try {
+    otherTabs = new BroadcastChannel("aigc-pictures");
+    otherTabs.onmessage = picturesChanged;
+  } catch { /* a browser that refuses storage refuses this too */ }
+
+  // Calls the work and tells of its success or failure, in this tab and the others. Null where it failed.
+  async function changing(work) {
+    try {
+      const result = await work();
+      otherTabs?.postMessage(null);
+      picturesChanged();
+      return result;
+    } catch (error) {
+      console.warn("aigc: the browser did not store this picture", error);
+      document.dispatchEvent(new CustomEvent("aigc-pictures-trouble", { detail: error && error.name }));
+      return null;
+    }
+  }
+
+  // The file at a url, byte by byte, with its size in pixels and a small copy.
+  async function pictureAt(url) {
+    const answer = await fetched(url);
+    if (!answer.ok) throw new Error(`${answer.status} from ${url}`);
+    const blob = new Blob([await answer.blob()], { type: "image/png" });
+    const bitmap = await createImageBitmap(blob);
+    const { width, height } = bitmap, scale = Math.min(1, THUMB / Math.max(width, height));
+    const canvas = document.createElement("canvas");
+    canvas.width = Math.max(1, Math.round(width * scale));
+    canvas.height = Math.max(1, Math.round(height * scale));
+    const context = canvas.getContext("2d");
+    context.imageSmoothingQuality = "high";
+    context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+    bitmap.close();
+    return { blob, width, height, thumb: await new Promise((done) => canvas.toBlob(done, "image/webp", 0.9)) };
+  }
+
+  // A picture is a row {id, created, width, height, bytes, recipe, thumb} and, apart from it so that a list stays
+  // fast, the PNG itself. `list` and `get` fail where the browser refuses; the others tell by an event,
+  // "aigc-pictures-trouble" with the error's name, or "aigc-pictures" when all went well.
+  const pictures = {
+    // Keeps a picture: {url, recipe}, the url of its PNG. Returns the row.
+    add: ({ url, recipe }) => changing(async () => {
+      const { blob, ...seen } = await pictureAt(url).catch((error) => {
+        throw new DOMException(String(error), "NetworkError");
+      });
+      newest = Math.max(Date.now(), newest + 1);
+      const row = { id: freshId(), created: newest, bytes: blob.size, recipe: plain(recipe || {}), ...seen };
+      await transact(["pictures", "thumbs"], "readwrite", (files, thumbs) => {
+        files.put({ id: row.id, blob });
+        thumbs.put(row);
+      });
+      return row;
+    }),
+
+    // All rows, the newest first.
+    async list() {
+      const rows = await transact(["thumbs"], "readonly", (thumbs, done) => {
+        thumbs.getAll().onsuccess = (event) => done(event.target.result);
+      });
+      return rows.sort((a, b) => b.created - a.created);
+    },
+
+    // The row with its PNG as `blob`; null where there is none.
+    async get(id) {
+      const found = {};
+      await transact(["pictures", "thumbs"], "readonly", (files, thumbs) => {
+        for (const store of [files, thumbs]) {
+          store.get(id).onsuccess = (event) => Object.assign(found, event.target.result);
+        }
+      });
+      return found.blob ? found : null;
+    },
+
+    remove: (id) => changing(() => transact(["pictures", "thumbs"], "readwrite", (files, thumbs) => {
+      files.delete(id);
+      thumbs.delete(id);
+    })),
+
+    clear: () => changing(() => transact(["pictures", "thumbs"], "readwrite", (files, thumbs) => {
+      files.clear();
+      thumbs.clear();
+    })),
+  };
+
+  // data: a text of JSON, or a Blob
+  function download(name, data) {
     const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob([text], { type: "application/json" }));
+    link.href = URL.createObjectURL(data instanceof Blob ? data : new Blob([data], { type: "application/json" }));
     link.download = name;
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10000);
   }
 
-  window.aigc = { ...window.aigc, language, setLanguage, store, download, draft: () => tab.get(DRAFT) || "" };
+  window.aigc = { ...window.aigc, language, setLanguage, store, pictures, download, draft: () => tab.get(DRAFT) || "" };
 })();
