@@ -125,6 +125,16 @@ def choose(device: str = "auto", dtype: str = "auto") -> Device:
     return Device(kind, _device_name(kind), chosen, reason)
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether this is how a device says that its memory is full; only CUDA has a class for it."""
+    import torch
+
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    said = str(error)
+    return isinstance(error, RuntimeError) and ("DefaultCPUAllocator" in said or "MPS backend out of memory" in said)
+
+
 def uniforms(seed: int, count: int) -> list[float]:
     """`count` numbers in [0, 1), the same on every machine for one seed; a longer list begins with a shorter one."""
     import torch

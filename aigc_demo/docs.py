@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import fields
 
+from aigc_demo.generators.diffusion import ImageParams
+from aigc_demo.generators.diffusion_rows import IMAGES, ImageSpec
 from aigc_demo.generators.text import TextParams
 from aigc_demo.generators.text_rows import TEXT, TextSpec
 from aigc_demo.params import Params
@@ -42,6 +44,22 @@ def text_models(language: str) -> str:
     return _table([head.to(language) for head in heads], [_model(row) for row in TEXT.rows.values()])
 
 
+def image_models(language: str) -> str:
+    """The rows of image models that are fetched."""
+    heads = (
+        Words("Model", "模型"),
+        Words("Weights", "权重"),
+        Words("Licence", "许可证"),
+        Words("Parameters", "参数量"),
+        Words("Download", "下载量"),
+        Words("Picture", "图片"),
+        Words("Steps", "步数"),
+        Words("Guidance", "引导强度"),
+    )
+    rows = [_image_model(row) for row in IMAGES.rows.values() if row.source.repo]
+    return _table([head.to(language) for head in heads], rows)
+
+
 def options() -> str:
     """What can be set at the start."""
     rows = [
@@ -64,6 +82,20 @@ def _model(row: object) -> tuple[str, ...]:
     )
 
 
+def _image_model(row: object) -> tuple[str, ...]:
+    assert isinstance(row, ImageSpec)
+    return (
+        f"`{row.id}`",
+        row.source.repo or "",
+        row.licence,
+        f"{(row.parameters or 0) / 1e6:,.0f} M",
+        f"{(row.download_bytes or 0) / 1e6:,.0f} MB",
+        f"{row.side} × {row.side}",
+        str(row.defaults["num_inference_steps"]),
+        str(row.defaults["guidance_scale"]) if row.guided else "—",
+    )
+
+
 def _table(heads: list[str], rows: Sequence[Sequence[str]]) -> str:
     lines: list[Sequence[str]] = [heads, ["---"] * len(heads), *rows]
     return "\n".join(
@@ -77,8 +109,13 @@ TABLES = {
     "options": lambda language: options(),
 }
 """Name -> table; the README has each between <!-- table: name --> and <!-- end -->."""
+IMAGE_TABLES = {
+    "image_parameters": lambda language: parameters(ImageParams, language),
+    "image_models": image_models,
+}
+"""The same for images, which the README does not show yet."""
 
 
 if __name__ == "__main__":
-    for name, table in TABLES.items():
+    for name, table in {**TABLES, **IMAGE_TABLES}.items():
         print(f"<!-- table: {name} -->\n{table('en')}\n<!-- end -->\n")

@@ -17,17 +17,19 @@ from pathlib import Path
 from typing import Any
 
 from aigc_demo import recipe
-from aigc_demo.device import Device, choose
+from aigc_demo.device import Device, choose, is_out_of_memory
 from aigc_demo.errors import ModelUnavailable, OutOfMemory, Stopped
 from aigc_demo.models import GIB, ModelSpec, Residents
 from aigc_demo.params import Params
 from aigc_demo.results import Done, Step
 from aigc_demo.settings import Settings
-from aigc_demo.weights import Found, Places, Source, dropped_in, locate, obtain, valid_hub_id
+from aigc_demo.weights import Found, Places, Source, dropped_in, locate, main_index, obtain, valid_hub_id
 from aigc_demo.words import Words
 
 FOLDER = "./"
 """A request names a folder under models/ as ./name; anything else with a slash is a hub id."""
+
+LESS = Words("Ask for less, or choose a smaller model.", "请减少所要求的内容，或选择更小的模型。")
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Family:
 
     load: (folder, device, spec) -> model. generate: (request, model, stopped) -> steps and Done.
     adopt: makes a spec for a model that is not a row, from its id, its name and its source.
+    index: the file that makes a folder under models/ one of this family's. lighter: what to ask for when memory ran out.
     """
 
     name: str
@@ -44,6 +47,8 @@ class Family:
     load: Callable[[Path, Device, Any], Any]
     generate: Callable[[Any, Any, Callable[[], bool]], Iterator[Step[Any] | Done[Any]]]
     adopt: Callable[..., ModelSpec]
+    index: str = "config.json"
+    lighter: Words = LESS
 
 
 class Engine:
@@ -68,13 +73,14 @@ class Engine:
         if model in family.rows:
             return family.rows[model]
         if model.startswith(FOLDER):
-            for folder in self.folders():
+            for folder in self.folders(family):
                 if self.folder_id(folder) == model:
                     return family.adopt(id=model, name=folder.name, source=Source(repo=None, folder=folder))
             raise ModelUnavailable(
                 Words(
-                    "There is no model folder “{name}” under “{models}”.", "在“{models}”下没有模型文件夹“{name}”。"
-                ).format(name=model.removeprefix(FOLDER), models=self.places.models)
+                    "There is no model folder “{name}” under “{models}” that holds “{index}”.",
+                    "在“{models}”下没有模型文件夹“{name}”，或其中没有“{index}”。",
+                ).format(name=model.removeprefix(FOLDER), index=family.index, models=self.places.models)
             )
         if "/" in model:
             repo = valid_hub_id(model)
@@ -87,9 +93,9 @@ class Engine:
             ).format(model=model[:80], rows=", ".join(family.rows))
         )
 
-    def folders(self) -> list[Path]:
-        """Model folders that a person put under models/."""
-        return dropped_in(self.places.models)
+    def folders(self, family: Family) -> list[Path]:
+        """The family's model folders that a person put under models/."""
+        return [folder for folder in dropped_in(self.places.models) if main_index(folder) == family.index]
 
     def folder_id(self, folder: Path) -> str:
         return FOLDER + folder.relative_to(self.places.models).as_posix()
@@ -111,7 +117,7 @@ class Engine:
                 "note": spec.note.en if spec.note else "",
             }
             for family in families
-            for spec in (*family.rows.values(), *(self.spec(family, self.folder_id(f)) for f in self.folders()))
+            for spec in (*family.rows.values(), *(self.spec(family, self.folder_id(f)) for f in self.folders(family)))
         ]
 
     def run(
@@ -134,7 +140,7 @@ class Engine:
             with residents.use(spec.id, size, lambda: family.load(found.folder, self.device, spec)) as model:
                 yield from family.generate(request, model, stopped)
 
-        for item in self._mind_memory(load_and_generate()):
+        for item in self._mind_memory(load_and_generate(), family.lighter):
             if isinstance(item, Done):
                 item = replace(item, recipe=self._recipe(family, request, spec, found, item))
             yield item
@@ -163,13 +169,13 @@ class Engine:
                 ).format(name=spec.name, need=size / GIB, over=over / GIB)
             )
 
-    def _mind_memory(self, run: Iterator[Step[Any] | Done[Any]]) -> Iterator[Step[Any] | Done[Any]]:
+    def _mind_memory(self, run: Iterator[Step[Any] | Done[Any]], lighter: Words) -> Iterator[Step[Any] | Done[Any]]:
         """Turn the device's out-of-memory into words, once what the run held has been let go."""
-        import torch
-
         try:
             yield from run
-        except (torch.OutOfMemoryError, MemoryError):
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
             run = iter(())
             failed = True
         else:
@@ -177,10 +183,7 @@ class Engine:
         if failed:
             self.device.release_cached_memory()
             raise OutOfMemory(
-                Words(
-                    "The device ran out of memory. Shorten the prompt or the answer, or choose a smaller model.",
-                    "设备内存不足。请缩短提示词或回答，或选择更小的模型。",
-                )
+                Words("The device ran out of memory. {lighter}", "设备内存不足。{lighter}").format(lighter=lighter)
             )
 
     def _recipe(

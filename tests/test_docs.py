@@ -12,7 +12,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from aigc_demo.docs import TABLES
+from aigc_demo.docs import IMAGE_TABLES, TABLES
 from aigc_demo.generators.text_rows import TEXT
 
 ROOT = Path(__file__).parent.parent
@@ -46,9 +46,10 @@ def test_tables_are_the_codes(name: str, language: str):
 
 # A pipe or a line end inside a help text would break a table's columns in silence.
 @pytest.mark.parametrize("language", READMES)
-@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("name", [*TABLES, *IMAGE_TABLES])
 def test_tables_have_straight_columns(name: str, language: str):
-    columns = [len(re.findall(r"(?<!\\)\|", line)) for line in TABLES[name](language).splitlines()]
+    table = {**TABLES, **IMAGE_TABLES}[name](language)
+    columns = [len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()]
     assert len(columns) > 2
     assert set(columns) == {columns[0]}
 

@@ -19,12 +19,14 @@ from aigc_demo import recipe
 from aigc_demo.device import Device
 from aigc_demo.engine import Engine, Family
 from aigc_demo.errors import ModelUnavailable, OutOfMemory, Stopped, UserError
+from aigc_demo.generators.diffusion_rows import IMAGES
 from aigc_demo.generators.text import TextParams
 from aigc_demo.generators.text_rows import TEXT, TextSpec
 from aigc_demo.models import GIB
 from aigc_demo.results import Done, Step, finish
 from aigc_demo.settings import Settings
 from aigc_demo.weights import Found, Source
+from aigc_demo.words import Words
 
 REQUEST = {"prompt": "The quick brown fox", "model": "./tiny", "max_new_tokens": 12, "seed": 7}
 
@@ -181,7 +183,15 @@ class Held:
     """Stands for the KV cache of a run."""
 
 
-@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])
+FULL = [
+    torch.OutOfMemoryError("CUDA out of memory"),
+    MemoryError(),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:124] . DefaultCPUAllocator: can't allocate memory: you tried ..."),
+    RuntimeError("MPS backend out of memory (MPS allocated: 8.00 GB)"),
+]
+
+
+@pytest.mark.parametrize("error", FULL)
 # Out of memory is no fault of the program's: it becomes words, what the run held is free, and the next run works.
 def test_out_of_memory_while_writing(engine: Engine, error: Exception):
     kept: list[weakref.ref[Held]] = []
@@ -194,6 +204,7 @@ def test_out_of_memory_while_writing(engine: Engine, error: Exception):
 
     words = refusal(engine, OutOfMemory, replace(TEXT, generate=exhausts)).words
     assert "Shorten the prompt" in words.en
+    assert "缩短提示词" in words.zh
     error.__traceback__ = None
     assert kept[0]() is None
 
@@ -204,6 +215,52 @@ def test_out_of_memory_while_loading(engine: Engine):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     assert "smaller model" in refusal(engine, OutOfMemory, replace(TEXT, load=exhausts)).words.en
+
+
+# A processor's memory is full in another way than a GPU's; any other fault of a library stays one.
+def test_a_full_processor_is_out_of_memory_and_other_faults_are_not(engine: Engine):
+    def breaks(folder: Path, device: Device, spec: Any) -> Any:
+        raise RuntimeError("something else")
+
+    def asks_for_too_much(folder: Path, device: Device, spec: Any) -> Any:
+        return torch.empty(2**55)
+
+    with pytest.raises(RuntimeError, match="something else"):
+        finish(engine.run(replace(TEXT, load=breaks), TextParams.of(REQUEST)))
+    refusal(engine, OutOfMemory, replace(TEXT, load=asks_for_too_much))
+
+
+# Advice to shorten the answer would puzzle whoever asked for pictures.
+def test_out_of_memory_is_told_in_the_familys_words(engine: Engine):
+    def exhausts(*_: Any) -> Iterator[Any]:
+        raise MemoryError
+        yield
+
+    family = replace(TEXT, generate=exhausts, lighter=Words("Paint less.", "少画一点。"))
+    words = refusal(engine, OutOfMemory, family).words
+    assert words == Words("The device ran out of memory. Paint less.", "设备内存不足。少画一点。")
+    for word in ("answer", "prompt"):
+        assert word not in IMAGES.lighter.en
+
+
+# Each list offers what its family can load: a pipeline is no language model, and neither is the other.
+def test_every_family_has_its_own_folders(engine: Engine):
+    pipeline = engine.places.models / "owner" / "pipeline"
+    pipeline.mkdir(parents=True)
+    (pipeline / "model_index.json").write_text("{}")
+    (pipeline / "config.json").write_text("{}")  # some repositories have both; the pipeline counts
+    assert [folder.name for folder in engine.folders(TEXT)] == ["tiny"]
+    assert [folder.name for folder in engine.folders(IMAGES)] == ["pipeline"]
+    listed = [(m["family"], m["id"]) for m in engine.list_models([TEXT, IMAGES]) if m["id"].startswith("./")]
+    assert listed == [("text", "./tiny"), ("images", "./owner/pipeline")]
+    assert "model_index.json" in caught_by(engine, IMAGES, "./tiny")
+    assert "“config.json”" in caught_by(engine, TEXT, "./owner/pipeline")
+
+
+def caught_by(engine: Engine, family: Family, model: str) -> str:
+    with pytest.raises(ModelUnavailable, match="no model folder") as caught:
+        engine.spec(family, model)
+    return caught.value.words.zh
 
 
 def never(*arguments: Any) -> Any:

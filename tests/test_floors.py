@@ -146,7 +146,16 @@ def test_no_family_imports_another(module: str) -> None:
 
 
 # The page is up before torch is needed: importing a family's declarations must not cost its libraries' ten seconds.
-@pytest.mark.parametrize("module", ["aigc_demo.generators.text", "aigc_demo.generators.text_rows", "aigc_demo.engine"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "aigc_demo.generators.text",
+        "aigc_demo.generators.text_rows",
+        "aigc_demo.generators.diffusion",
+        "aigc_demo.generators.diffusion_rows",
+        "aigc_demo.engine",
+    ],
+)
 def test_heavy_libraries_are_not_imported_early(module: str) -> None:
     code = f"import sys, {module}; print(*[name for name in {HEAVY!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)

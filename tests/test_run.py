@@ -227,6 +227,17 @@ def test_an_endpoints_signature_is_the_params():
     assert made().__name__ == "generate_text"
 
 
+# Two endpoints of one family are two MCP tools, which gradio names after the functions; one may leave fields out.
+def test_an_endpoint_may_have_a_name_files_and_fewer_fields():
+    first = next(iter(TextParams.defaults()))
+    call = endpoint(TEXT, "Summary.", str, lambda *_: iter([]), name="other", files=[first], without=["seed"])
+    found = inspect.signature(call).parameters
+    assert call.__name__ == "other"
+    assert next(iter(found)) == first
+    assert found[first].default is inspect.Parameter.empty
+    assert set(TextParams.markers()) - set(found) == {"seed"}
+
+
 # gradio passes values by position and the request last; they arrive by their names.
 def test_an_endpoint_hands_values_over_by_name():
     request: Any = SimpleNamespace(headers={})

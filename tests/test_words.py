@@ -20,7 +20,9 @@ LATIN = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 # Latin words that may stand in a Chinese sentence, by the reason for it.
 NAMES = {
     "names of things": """
-        Apple BPE CPU Face GGUF GPU Hugging JSON Llama PyPI Python bfloat16 diffusers float32 pip safetensors transformers""",
+        Apple BMP BPE CPU Face GGUF GIF GPU Hugging JPEG JSON Llama PNG PyPI Python TIFF WebP bfloat16 diffusers float32 pip
+        safetensors transformers""",
+    "names of samplers": "DDIM DPM Euler Karras LCM M UniPC a",
     "terms that Chinese texts on the subject leave in English": "Min NaN Top k logits min p softmax top",
     "units": "GiB KiB MB MiB",
     "what a person types, or reads as it stands, somewhere else": """

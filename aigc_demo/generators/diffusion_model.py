@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aigc_demo.device import Device
+from aigc_demo.device import Device, is_out_of_memory
 from aigc_demo.errors import Invalid, ModelDamaged
 from aigc_demo.generators import schedulers
+from aigc_demo.generators.quiet import hush
 from aigc_demo.words import Words
 
 if TYPE_CHECKING:
@@ -121,13 +122,13 @@ def load(folder: Path, device: Device, side: int | None = None, guided: bool = T
 
     side: where the model learnt another one than its configuration says.
     """
-    import torch
+    hush("transformers", "diffusers")
     from diffusers import DiffusionPipeline
 
     try:
         pipeline: Any = DiffusionPipeline.from_pretrained(
             folder,
-            torch_dtype=device.torch_dtype,
+            dtype=device.torch_dtype,
             variant=_variant(folder),
             use_safetensors=True,
             local_files_only=True,
@@ -135,7 +136,7 @@ def load(folder: Path, device: Device, side: int | None = None, guided: bool = T
             **_without_checker(folder),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError) as error:
-        if isinstance(error, torch.OutOfMemoryError):
+        if is_out_of_memory(error):
             raise
         raise ModelDamaged(
             Words("The model “{name}” could not be loaded: {error}", "无法加载模型“{name}”：{error}").format(

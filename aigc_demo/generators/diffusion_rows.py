@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -174,11 +175,33 @@ MODELS: dict[str, ImageSpec] = {row.id: row for row in ROWS if row.source.repo o
 def _adopt(id: str, name: str, source: Source) -> ImageSpec:
     if source.repo:
         source = Source(source.repo, wanted=WANTED, unwanted=WHOLE)
-    return ImageSpec(id=id, name=name, source=source, note=UNKNOWN)
+    samplers = _samplers_of(source.folder) if source.folder else tuple(SCHEDULERS)
+    return ImageSpec(id=id, name=name, source=source, note=UNKNOWN, samplers=samplers)
+
+
+def _samplers_of(folder: Path) -> tuple[str, ...]:
+    """Those that suit a folder's pipeline; all of them where it does not tell, which loading it will."""
+    try:
+        config = json.loads((folder / "scheduler" / "scheduler_config.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return tuple(SCHEDULERS)
+    return suiting(config) if isinstance(config, dict) else tuple(SCHEDULERS)
 
 
 def _load(folder: Path, device: Device, spec: ImageSpec) -> ImageModel:
     return load(folder, device, spec.side, spec.guided)
 
 
-IMAGES = Family(name="images", params=ImageParams, rows=MODELS, load=_load, generate=generate, adopt=_adopt)
+IMAGES = Family(
+    name="images",
+    params=ImageParams,
+    rows=MODELS,
+    load=_load,
+    generate=generate,
+    adopt=_adopt,
+    index="model_index.json",
+    lighter=Words(
+        "Make smaller pictures or fewer at once, or choose a smaller model.",
+        "请减小图片尺寸或减少图片数量，或选择更小的模型。",
+    ),
+)

@@ -12,8 +12,9 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from aigc_demo.device import Device
+from aigc_demo.device import Device, is_out_of_memory
 from aigc_demo.errors import Invalid, ModelDamaged
+from aigc_demo.generators.quiet import hush
 from aigc_demo.words import Words
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ class Passes:
 
 def load(folder: Path, device: Device, template_options: dict[str, Any] | None = None) -> TextModel:
     """A causal LM in `save_pretrained` format, on the device. Raises `ModelDamaged` where the folder is not one."""
+    hush("transformers")
     from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
     # transformers 5 rebuilds some named classes (GPT2Tokenizer, which SmolLM2 declares) without the pre-tokenizer that
@@ -117,6 +119,8 @@ def load(folder: Path, device: Device, template_options: dict[str, Any] | None =
         )
         model, report = loaded
     except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
+        if is_out_of_memory(error):
+            raise
         raise ModelDamaged(
             Words(
                 "The folder “{name}” cannot be loaded as a text model.", "文件夹“{name}”无法作为文本模型加载。"

@@ -115,4 +115,14 @@ def _load(folder: Path, device: Device, spec: TextSpec) -> TextModel:
     return load(folder, device, dict(spec.template_options))
 
 
-TEXT = Family(name="text", params=TextParams, rows=MODELS, load=_load, generate=generate, adopt=_adopt)
+TEXT = Family(
+    name="text",
+    params=TextParams,
+    rows=MODELS,
+    load=_load,
+    generate=generate,
+    adopt=_adopt,
+    lighter=Words(
+        "Shorten the prompt or the answer, or choose a smaller model.", "请缩短提示词或回答，或选择更小的模型。"
+    ),
+)

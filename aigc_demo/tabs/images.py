@@ -233,8 +233,8 @@ def _bind(engine: Engine, parts: Parts, language: gr.Textbox, arrived: Dependenc
         **PRIVATE,
     )
     model.input(
-        lambda model, chosen: parts.paint(images_page.chosen(engine, model, chosen)),
-        [model, language],
+        lambda *values: parts.paint(images_page.chosen(engine, *values)),
+        [model, form.components["scheduler"], form.components["style"], language],
         parts.painted,
         **PRIVATE,
     )

@@ -63,7 +63,9 @@ def publish(engine: Engine) -> None:
         **shared,
     )
     summary = f"Make pictures from a picture and words; with a mask, only where it is white. {told}"
-    gr.api(endpoint(IMAGES, summary, returned, pictures, files=GIVEN), api_name="edit_image", **shared)
+    gr.api(
+        endpoint(IMAGES, summary, returned, pictures, name="edit_image", files=GIVEN), api_name="edit_image", **shared
+    )
 
     def list_models() -> list[dict]:
         """List the models that a request can name, with what each needs and whether its weights are here already."""

@@ -19,12 +19,13 @@ from aigc_demo.generators.diffusion import ImageParams, ImageResult
 from aigc_demo.generators.diffusion_rows import IMAGES, ImageSpec
 from aigc_demo.generators.diffusion_watch import Frame
 from aigc_demo.generators.schedulers import OWN, SCHEDULERS
-from aigc_demo.generators.styles import STYLES
+from aigc_demo.generators.styles import NONE, STYLES
 from aigc_demo.models import GIB
 from aigc_demo.pictures import open_picture
 from aigc_demo.results import Done, Step
 from aigc_demo.ui import facts, uploads
 from aigc_demo.ui.run import paced, run
+from aigc_demo.weights import Source
 from aigc_demo.words import Words
 
 KEEP: Any = object()
@@ -241,19 +242,38 @@ def edit(event: Mapping[str, Any], language: str) -> Update:
 def model_choices(engine: Engine) -> list[tuple[str, str]]:
     """(label, id) of the rows and of the folders under models/."""
     rows = [(f"{row.name} — {row.licence}", row.id) for row in IMAGES.rows.values()]
-    return [*rows, *((engine.folder_id(folder), engine.folder_id(folder)) for folder in engine.folders())]
+    return [*rows, *((engine.folder_id(folder), engine.folder_id(folder)) for folder in engine.folders(IMAGES))]
 
 
-def chosen(engine: Engine, model: str, language: str) -> Update:
-    """A person chose a model: what to know of it, and the settings that suit it."""
-    row = IMAGES.rows.get(model)
-    return Update(model_note=model_note(engine, model, language), settings=dict(row.defaults) if row else KEEP)
+def chosen(engine: Engine, model: Any, scheduler: Any, style: Any, language: str) -> Update:
+    """A person chose a model: what to know of it, the settings that suit it, and none that it does not go with."""
+    spec = _spec(engine, model)
+    settings = dict(spec.defaults)
+    if scheduler not in spec.samplers:
+        settings.setdefault("scheduler", OWN)
+    if style not in _styles(spec):
+        settings["style"] = NONE
+    return Update(model_note=model_note(engine, model, language), settings=settings)
 
 
-def model_note(engine: Engine, model: str, language: str) -> str:
+def _spec(engine: Engine, model: Any) -> ImageSpec:
+    """The model's spec, or that of one of which nothing is known."""
+    try:
+        spec = engine.spec(IMAGES, str(model))
+    except UserError:
+        spec = ImageSpec("", "", Source())
+    assert isinstance(spec, ImageSpec)
+    return spec
+
+
+def _styles(spec: ImageSpec) -> list[str]:
+    return [name for name, style in STYLES.items() if style.emoji == spec.emoji or name == NONE]
+
+
+def model_note(engine: Engine, model: Any, language: str) -> str:
     """What to know of a model before running it: size, licence, and whether it fits here."""
     try:
-        spec = engine.spec(IMAGES, model)
+        spec = engine.spec(IMAGES, str(model))
     except UserError as error:
         return facts.note(error.words.to(language), "warn")
     assert isinstance(spec, ImageSpec)
@@ -290,11 +310,7 @@ IDLE = ("guidance_scale", "negative_prompt", "strength", "scheduler", "style")
 
 def what_is_idle(engine: Engine, model: Any, guidance: Any, canvas: Any, language: str) -> list[dict[str, Any]]:
     """Updates for the IDLE fields: disabled with the reason, or enabled with their own help and what suits the model."""
-    try:
-        spec = engine.spec(IMAGES, str(model))
-    except UserError:
-        spec = ImageSpec("", "", IMAGES.rows[next(iter(IMAGES.rows))].source)
-    assert isinstance(spec, ImageSpec)
+    spec = _spec(engine, model)
     picture = isinstance(canvas, Mapping) and bool(canvas.get("background"))
     why: dict[str, Words | None] = {
         "guidance_scale": None if spec.guided else UNGUIDED,
@@ -306,13 +322,7 @@ def what_is_idle(engine: Engine, model: Any, guidance: Any, canvas: Any, languag
     markers = ImageParams.markers()
     offered: dict[str, dict[str, Any]] = {
         "scheduler": {"choices": [(SCHEDULERS[name].name.to(language), name) for name in spec.samplers]},
-        "style": {
-            "choices": [
-                (style.name.to(language), name)
-                for name, style in STYLES.items()
-                if style.emoji == spec.emoji or name == "none"
-            ]
-        },
+        "style": {"choices": [(STYLES[name].name.to(language), name) for name in _styles(spec)]},
     }
     return [
         gr.update(

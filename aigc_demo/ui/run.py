@@ -141,13 +141,14 @@ def endpoint(
     returns: Any,
     fn: Callable[[dict[str, Any], gr.Request], Iterator[Any]],
     *,
+    name: str = "",
     files: Sequence[str] = (),
     without: Sequence[str] = (),
 ) -> Callable[..., Any]:
     """A function for `gr.api` whose parameters, defaults and documentation are the Params'.
 
-    fn: takes the values by name and the request. returns: the type that the API documents. files: parameters that are
-    files; they come first, and the first of them has to be given. without: parameters that this endpoint does not have.
+    fn: takes the values by name and the request. returns: the type that the API documents. name: of the MCP tool, which
+    gradio takes from the function; "generate_" and the family's without one. files: parameters that are files; they come first, and the first of them has to be given. without: parameters that this endpoint does not have.
     """
     markers = {name: family.params.markers()[name] for name in files}
     markers |= {name: found for name, found in family.params.markers().items() if name not in without}
@@ -168,6 +169,7 @@ def endpoint(
         for name, (kind, _) in markers.items()
     ]
     lines = [f"    {name}: {marker.help.en}" for name, (_, marker) in markers.items()]
+    call.__name__ = name or f"generate_{family.name}"
     call.__doc__ = "\n".join([summary, "", "Args:", *lines])
     return signed(call, [*parameters, special("request", gr.Request)], returns)
 

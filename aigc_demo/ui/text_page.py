@@ -233,7 +233,7 @@ def typed_text(shown: str) -> str:
 def model_choices(engine: Engine) -> list[tuple[str, str]]:
     """(label, id) of the rows and of the folders under models/."""
     rows = [(f"{row.name} — {row.licence}", row.id) for row in TEXT.rows.values()]
-    return [*rows, *((engine.folder_id(folder), engine.folder_id(folder)) for folder in engine.folders())]
+    return [*rows, *((engine.folder_id(folder), engine.folder_id(folder)) for folder in engine.folders(TEXT))]
 
 
 def chosen(engine: Engine, model: str, language: str) -> Update:

@@ -21,7 +21,7 @@ from typing import Any
 from aigc_demo.errors import ModelDamaged, ModelUnavailable
 from aigc_demo.results import Done, Step
 from aigc_demo.weights import hub, wheel
-from aigc_demo.weights.folder import check_folder, dropped_in
+from aigc_demo.weights.folder import check_folder, dropped_in, main_index
 from aigc_demo.weights.hub import valid_hub_id
 from aigc_demo.weights.transfer import MIB, CannotKeep, Progress, cannot_keep, is_disk_trouble
 from aigc_demo.weights.wheel import Wheel
@@ -37,6 +37,7 @@ __all__ = [
     "check_folder",
     "dropped_in",
     "locate",
+    "main_index",
     "obtain",
     "valid_hub_id",
 ]

@@ -51,7 +51,12 @@ def dropped_in(models: Path) -> list[Path]:
 
 def is_model(folder: Path) -> bool:
     """Whether it looks like a model at all; `check_folder` says whether it is a whole one."""
-    return any((folder / index).is_file() for index in INDEXES)
+    return main_index(folder) is not None
+
+
+def main_index(folder: Path) -> str | None:
+    """The name of the file that says what is in the folder, which tells a pipeline from a single model."""
+    return next((index for index in INDEXES if (folder / index).is_file()), None)
 
 
 def check_folder(folder: Path, *, root: Path | None = None) -> None:
