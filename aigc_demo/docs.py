@@ -107,15 +107,12 @@ TABLES = {
     "parameters": lambda language: parameters(TextParams, language),
     "models": text_models,
     "options": lambda language: options(),
-}
-"""Name -> table; the README has each between <!-- table: name --> and <!-- end -->."""
-IMAGE_TABLES = {
     "image_parameters": lambda language: parameters(ImageParams, language),
     "image_models": image_models,
 }
-"""The same for images, which the README does not show yet."""
+"""Name -> table; the README has each between <!-- table: name --> and <!-- end -->."""
 
 
 if __name__ == "__main__":
-    for name, table in {**TABLES, **IMAGE_TABLES}.items():
+    for name, table in TABLES.items():
         print(f"<!-- table: {name} -->\n{table('en')}\n<!-- end -->\n")

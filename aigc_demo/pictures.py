@@ -106,6 +106,17 @@ def mask(source: Image.Image | bytes, size: tuple[int, int]) -> Image.Image:
     return fitted
 
 
+def strokes(layer: bytes) -> Image.Image | None:
+    """Where something is drawn on a layer over a picture: its opacity, mode "L"; None for an empty layer.
+
+    Unlike `mask`, this knows that it is a drawing: one that covers everything is opaque everywhere, whatever its colour.
+    Raises `Invalid`.
+    """
+    picture = _decoded(layer)
+    drawn = picture.getchannel("A") if picture.mode == "RGBA" else picture.convert("L")
+    return drawn if drawn.getbbox() else None
+
+
 def _decoded(data: bytes) -> Image.Image:
     """An upright picture in RGB or, where any of it may be transparent, RGBA."""
     picture = opened(data)

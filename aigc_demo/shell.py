@@ -45,6 +45,8 @@ FONTS = [
 ]
 MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "Noto Sans Mono", "Noto Sans Mono CJK SC", "monospace"]
 PORTS_TRIED = 100
+FORGET = (1800, 3600)
+"""Seconds: how often the server looks for files that it made or was given, and the age at which it deletes them."""
 LANGUAGE_SWITCH = """element.querySelectorAll("button").forEach((button) => {
     button.setAttribute("aria-pressed", String(button.dataset.language === aigc.language));
     button.addEventListener("click", () => aigc.setLanguage(button.dataset.language));
@@ -76,7 +78,7 @@ def build(engine: Engine) -> tuple[gr.Blocks, Catalogue]:
     """The page, and the words that gradio has to be given at launch."""
     say = Catalogue()
     titles = {language: f"{NAME} · {TITLE.to(language)}" for language in LANGUAGES}
-    with gr.Blocks(title=titles["en"], analytics_enabled=False) as page:
+    with gr.Blocks(title=titles["en"], analytics_enabled=False, delete_cache=FORGET) as page:
         language = gr.Textbox("en", visible=False)
         gr.HTML(_header(), js_on_load=LANGUAGE_SWITCH, elem_id="aigc-header")
         device = gr.HTML(elem_id="aigc-device")

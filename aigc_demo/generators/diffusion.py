@@ -277,6 +277,8 @@ def _draw(request: ImageParams, model: ImageModel, stopped: Callable[[], bool], 
         arguments = _arguments(request, takes, width, height, part, model.guided)
         if "callback_on_step_end" in takes:
             arguments["callback_on_step_end"] = after_step
+        else:
+            emit(Step("denoise", 0, None))  # it cannot be looked into; say at least what is being done
         try:
             with watch, torch.no_grad():
                 made = pipeline(**arguments).images

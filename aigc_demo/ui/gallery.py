@@ -12,9 +12,9 @@ from aigc_demo.words import LANGUAGES, Words
 STATIC = Path(__file__).parent / "static"
 WORDS = {
     "where": Words(
-        "Pictures are kept in this browser only, not on the server. Clearing the browser's data, or closing a private "
-        "window, deletes them.",
-        "图片只保存在此浏览器中，不保存在服务器上。清除浏览器数据或关闭无痕窗口会将其删除。",
+        "Pictures are kept in this browser only; the server deletes its own copies within two hours. Clearing the browser's "
+        "data, or closing a private window, deletes them here.",
+        "图片只保存在此浏览器中；服务器上的副本会在两小时内删除。清除浏览器数据或关闭无痕窗口会将其删除。",
     ),
     "none": Words("No pictures yet. What you make appears here.", "还没有图片。你生成的图片会显示在这里。"),
     "pictures": Words("Pictures", "图片"),

@@ -21,7 +21,7 @@ from aigc_demo.generators.diffusion_watch import Frame
 from aigc_demo.generators.schedulers import OWN, SCHEDULERS
 from aigc_demo.generators.styles import NONE, STYLES
 from aigc_demo.models import GIB
-from aigc_demo.pictures import open_picture
+from aigc_demo.pictures import open_picture, strokes
 from aigc_demo.results import Done, Step
 from aigc_demo.ui import facts, uploads
 from aigc_demo.ui.run import paced, run
@@ -34,7 +34,8 @@ WAITING = Words("Waiting for its turn", "正在排队")
 ALREADY = Words("Pictures are being made. Wait for them, or stop.", "正在生成图片。请等待，或先停止。")
 PREVIEWS_PER_SECOND = 8
 """A preview is a picture in a message; more would only fill the wire."""
-GIVEN = ("image", "mask")
+FILES = {"image": "picture.png", "mask": "mask.png"}
+GIVEN = tuple(FILES)
 
 
 @dataclass(frozen=True)
@@ -71,36 +72,36 @@ def draw(engine: Engine, click: Click) -> Iterator[Update]:
     yield Update(busy=True, status="", film=None)
     steps = run(engine, IMAGES, values, click.session)
     updates = _updates(steps, click.language)
-    yield from paced(((update, update.final) for update in updates), PREVIEWS_PER_SECOND)
+    try:
+        yield from paced(((update, update.final) for update in updates), PREVIEWS_PER_SECOND)
+    except Exception:
+        yield Update(film=None)  # or it would promise the next step for ever
+        raise
 
 
 def given(canvas: Any) -> dict[str, Any]:
-    """{"image", "mask"} of the canvas: bytes as they were uploaded, None where there is nothing."""
+    """{"image", "mask"} of the canvas: the picture's bytes as they were uploaded, and where it was painted on; None
+    where there is nothing."""
     if not isinstance(canvas, Mapping):
         return dict.fromkeys(GIVEN)
-    painted = [uploads.read(layer) for layer in canvas.get("layers") or []]
-    strokes = [layer for layer in painted if layer and _is_painted(layer)]
-    return {"image": uploads.read(canvas.get("background")), "mask": strokes[0] if strokes else None}
-
-
-def _is_painted(layer: bytes) -> bool:
-    with Image.open(io.BytesIO(layer), formats=["PNG", "WEBP"]) as picture:
-        return bool(np.asarray(picture.convert("RGBA").getchannel("A")).any())
+    layers = canvas.get("layers")
+    layer = uploads.read(layers[0]) if isinstance(layers, list) and layers else None  # the canvas has one layer
+    image = uploads.read(canvas.get("background"))
+    return {"image": image, "mask": strokes(layer) if image and layer else None}
 
 
 def _updates(steps: Iterator[Step[Any] | Done[ImageResult]], language: str) -> Iterator[Update]:
     frames: list[dict[str, Any]] = []
     begun = 0.0
-    shape = (0, 0)
+    payload: dict[str, Any] = {}
     for item in steps:
         if isinstance(item, Done):
-            yield _finished(item, frames, language)
-        elif item.stage == "denoise" and item.value is not None:
+            yield _finished(item, {**payload, "frames": frames}, language)
+        elif item.stage == "denoise" and item.value is not None and item.value.noisy is not None:
             frame: Frame = item.value
             begun = begun or time.monotonic()
             frames.append(_film_frame(item.index, frame))
-            pictures = frame.guess if frame.guess is not None else frame.noisy
-            shape = (pictures.shape[2] * pictures.shape[0], pictures.shape[1]) if pictures is not None else shape
+            count, height, width, _ = frame.noisy.shape
             left = (time.monotonic() - begun) / max(1, item.index - 1) * ((item.total or item.index) - item.index)
             payload = {
                 "live": True,
@@ -108,8 +109,8 @@ def _updates(steps: Iterator[Step[Any] | Done[ImageResult]], language: str) -> I
                 "step": item.index,
                 "total": item.total,
                 "eta": left if item.index > 1 else None,
-                "size": list(shape),
-                "count": len(pictures) if pictures is not None else 1,
+                "size": [width, height],
+                "count": count,
                 "frames": frames[-1:],
             }
             yield Update(film=payload, status="", final=item.index == 1)
@@ -118,35 +119,26 @@ def _updates(steps: Iterator[Step[Any] | Done[ImageResult]], language: str) -> I
 
 
 def _film_frame(index: int, frame: Frame) -> dict[str, Any]:
-    return {"step": index, "noisy": _shown(frame.noisy), "guess": _shown(frame.guess), "pull": frame.pull}
+    assert frame.noisy is not None
+    guess = frame.noisy if frame.guess is None else frame.guess
+    return {"step": index, "noisy": _shown(frame.noisy), "guess": _shown(guess), "pull": frame.pull}
 
 
-def _shown(pictures: np.ndarray | None) -> str | None:
+def _shown(pictures: np.ndarray) -> str:
     """Pictures [n, h, w, 3] side by side, as a data URI."""
-    if pictures is None:
-        return None
     stream = io.BytesIO()
     Image.fromarray(np.concatenate(list(pictures), axis=1)).save(stream, "PNG")
     return uploads.data_uri(stream.getvalue())
 
 
-def _finished(done: Done[ImageResult], frames: list[dict[str, Any]], language: str) -> Update:
+def _finished(done: Done[ImageResult], film: dict[str, Any], language: str) -> Update:
     kept = kept_pictures(done)
     recipes = [own for _, own in kept]
     shown = [(path, str(own["settings"]["seed"])) for path, own in kept]
-    steps = len(frames)
-    film = {
-        "live": False,
-        "append": False,
-        "step": steps,
-        "total": steps,
-        "eta": None,
-        "size": [done.value.width * len(shown), done.value.height],
-        "count": len(shown),
-        "frames": frames,
-    }
+    steps = len(film["frames"])
+    film |= {"live": False, "append": False, "step": steps, "total": steps, "eta": None}
     return Update(
-        film=film if frames else None,
+        film=film if steps else None,
         pictures=shown,
         status=facts.image_facts(done.recipe, language),
         recipes=recipes,
@@ -174,10 +166,12 @@ def as_code(recipe: Mapping[str, Any]) -> str:
         for name, value in recipe["settings"].items()
         if name not in GIVEN and (value != defaults.get(name) or name in ("prompt", "model", "seed"))
     }
-    edits = recipe["settings"].get("image") is not None
-    lines = [f"    {name}={value!r}," for name, value in settings.items()]
-    if edits:
-        lines.insert(0, '    image=handle_file("picture.png"),')
+    files = [name for name in GIVEN if recipe["settings"].get(name) is not None]
+    edits = "image" in files
+    if not edits:
+        settings.pop("strength", None)
+    lines = [f'    {name}=handle_file("{FILES[name]}"),' for name in files]
+    lines += [f"    {name}={value!r}," for name, value in settings.items()]
     return "\n".join(
         [
             f"from gradio_client import Client{', handle_file' if edits else ''}",
@@ -216,8 +210,12 @@ def _restored(settings: Mapping[str, Any], language: str) -> Update:
         said = Words(
             "Restored, but for the picture that it started from: give that again.", "已恢复，但起始图片需要重新提供。"
         )
+    alone = "prompt" in settings and settings.get("image") is None
     return Update(
-        settings={name: getattr(checked, name) for name in own}, status=facts.note(said.to(language)), final=True
+        settings={name: getattr(checked, name) for name in own},
+        canvas=None if alone else KEEP,  # or what lies there would be painted over instead
+        status=facts.note(said.to(language)),
+        final=True,
     )
 
 
