@@ -13,6 +13,7 @@ from aigc_demo.training import (
     canvas,
     checkpoints,
     evaluate,
+    gan_marks,
     loop,
     marks,
     prompts,
@@ -41,7 +42,7 @@ def _one_thread():
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every model, smoke-trained once, in the order in which they need each other."""
     folder = tmp_path_factory.mktemp("weights")
-    for name in ("emoji-clip", "emoji-vae", "emoji-diffusion", "judge", "style", "emoji-morph"):
+    for name in ("emoji-clip", "emoji-vae", "emoji-diffusion", "emoji-gan", "judge", "style", "emoji-morph"):
         list(_run(name, folder, weights=folder))
         (folder / checkpoints.FILE).unlink()
     return folder
@@ -69,8 +70,9 @@ def test_a_smoke_run_learns_exports_and_is_deterministic(name: str, weights: Pat
     assert all(norm >= 0 for norm in steps[0].grad_norms.values())
     assert steps[0].grad_norms
     assert steps[0].samples_per_second > 0
-    first, last = (sum(v for k, v in s.losses.items() if k != "critic") for s in (steps[0], steps[-1]))
-    assert last < first
+    if name != "emoji-gan":  # there a loss says only who is ahead
+        first, last = (sum(v for k, v in s.losses.items() if k != "critic") for s in (steps[0], steps[-1]))
+        assert last < first
     again = [item.value.losses for item in _run(name, tmp_path / "b", weights) if isinstance(item, Step)]
     assert again == [step.losses for step in steps]
     weights = [shipped.digests(tmp_path / part / name) for part in ("a", "b")]
@@ -185,6 +187,7 @@ def test_the_command_trains_and_goes_on(tmp_path: Path, capsys) -> None:
 def test_smoke_models_load_offline_and_are_evaluated(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     toys = toy.pack()
     rows = [{"slug": "box-1", "style": "flat", "seed": 3, "colour": "red", "en": "a red box 1", "zh": "红色的方盒1"}]
+    monkeypatch.setattr(gan_marks, "SAMPLES", 100)
     monkeypatch.setattr(prompts, "load", lambda: {"exam": rows, "colours": rows, "sheet": rows})
     done = list(evaluate.run(list(evaluate.EXAMINERS), weights, toys, toy.split(toys)))[-1]
     assert isinstance(done, Done)
@@ -255,5 +258,6 @@ def test_shipped_models_load_offline_and_their_figures_are_of_these_weights(fold
         "emoji-clip": shipped.load_clip,
         "emoji-vae": shipped.load_vae,
         "emoji-morph": shipped.load_morph,
+        "emoji-gan": shipped.load_gan,
     }.get(folder.name, shipped.load_convnet)
     assert load(folder)

@@ -104,6 +104,8 @@ def _examples(options: argparse.Namespace) -> int:
         print(*examples.prompted(options.weights, pack, split, options.out), sep="\n")
     if (options.weights / "emoji-morph").exists():
         print(examples.morphs(options.weights, pack, split, options.out))
+    if (options.weights / "emoji-gan").exists():
+        print(examples.sampled(options.weights, options.out))
     return 0
 
 

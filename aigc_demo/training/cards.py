@@ -35,6 +35,13 @@ ABOUT: dict[str, Words] = {
         "把 64 像素的表情风格图片变成一个向量、再把向量变回图片的自编码器。"
         "沿两个向量之间的直线，一幅图会变形为另一幅；从标准正态分布中抽取的向量也会给出图片，但不代表任何特定事物。",
     ),
+    "emoji-gan": Words(
+        "An adversarial pair for one narrow thing: emoji faces at 64 px, smileys and animals in four styles. The "
+        "generator's latent space can be truncated, walked through and mixed layer by layer; the discriminator ships "
+        "too, and its scores mean something only in comparison.",
+        "一对对抗网络，只做一件小事：64 像素的表情面孔，包括笑脸与动物，共四种风格。"
+        "生成器的潜空间可以截断、漫游、逐层混合；判别器也一并提供，其分数只有相互比较才有意义。",
+    ),
     "judge": Words(
         "A convnet that names emoji concepts. It marks the work of the generators and takes no part in their training.",
         "识别表情概念的卷积网络，只用来给生成模型打分，不参与它们的训练。",
@@ -58,6 +65,10 @@ MEANINGS = {
     "learnt_top1_of_all": "the same, on the real pictures it learnt from",
     "learnt_top5_of_all": "the same, among the best five",
     "top1": "right at the first answer",
+    "frechet_over_real": "Fréchet distance to real draws in the judge's features, over that of two sets of real draws",
+    "distinct_over_random": "different nearest training pictures of 1,000 samples, over as many random draws' own",
+    "near_copies": "samples about as near to a training picture as one face in two styles",
+    "fine_over_real": "energy of fine detail, over that of real pictures",
     "psnr": "PSNR in dB, held-out families, mean per picture",
     "ssim": "SSIM",
     "foreground_psnr": "PSNR in dB of the foreground",

@@ -186,6 +186,12 @@ def examine_morph(folder: Path, weights: Path, pack: Pack, split: Split) -> Repo
     return morph_marks.examine_morph(folder, weights, pack, split)
 
 
+def examine_gan(folder: Path, weights: Path, pack: Pack, split: Split) -> Report:
+    from aigc_demo.training import gan_marks
+
+    return gan_marks.examine_gan(folder, weights, pack, split)
+
+
 EXAMINERS: dict[str, Callable[[Path, Path, Pack, Split], Report]] = {
     "judge": examine_judge,
     "style": examine_style,
@@ -193,6 +199,7 @@ EXAMINERS: dict[str, Callable[[Path, Path, Pack, Split], Report]] = {
     "emoji-vae": examine_vae,
     "emoji-diffusion": examine_diffusion,
     "emoji-morph": examine_morph,
+    "emoji-gan": examine_gan,
 }
 """Judge first: the others' figures stand beside its own."""
 assert set(EXAMINERS) <= set(MODELS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from aigc_demo.training import canvas, clip, marks, morph, morph_marks, prompts, sheets, shipped, vae
+from aigc_demo.training import canvas, clip, gan, marks, morph, morph_marks, prompts, sheets, shipped, vae
 from aigc_demo.training.data import SIZE, Pack
 from aigc_demo.training.loop import device
 from aigc_demo.training.registry import require
@@ -14,6 +14,8 @@ from aigc_demo.words import LANGUAGES
 
 RECONSTRUCTED = 48
 MORPHS, FRAMES = 12, 8
+TRUNCATIONS = (0.5, 0.7, 1.0)
+PER_TRUNCATION = 48
 
 
 def reconstructions(weights: Path, pack: Pack, split: Split, folder: Path) -> Path:
@@ -60,6 +62,15 @@ def morphs(weights: Path, pack: Pack, split: Split, folder: Path) -> Path:
     lines = morph.decode(model, morph.blend(z[::2], z[1::2], FRAMES).flatten(0, 1)).unflatten(0, (MORPHS, FRAMES))
     rows = torch.cat([real[::2, None], lines, real[1::2, None]], 1)
     return _save(sheets.grid(rows.flatten(0, 1), columns=FRAMES + 2), folder / "emoji-morph.webp")
+
+
+def sampled(weights: Path, folder: Path) -> Path:
+    """Three blocks of emoji-gan's samples, the same seeds from most typical to most varied."""
+    import torch
+
+    generator, _ = shipped.load_gan(require(weights, "emoji-gan"))
+    blocks = [gan.sample(generator, range(PER_TRUNCATION), psi) for psi in TRUNCATIONS]
+    return _save(sheets.grid(torch.cat(blocks), columns=16), folder / "emoji-gan.webp")
 
 
 def _save(sheet: Any, path: Path) -> Path:

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
+BETAS = (0.9, 0.98)
+"""AdamW's memory of gradients and of their squares."""
+
+
 @dataclass(frozen=True)
 class Progress:
     """What one reported step made. Losses are means since the last report; norms are of this step, before the limit."""
@@ -49,7 +53,8 @@ class Task(Protocol):
     prepare() does what has to be done once before the first step, and yields (done, total).
     groups: name -> module; each has an optimiser of its own. turns(step) yields (group, its losses) and is
     resumed after that group's update, so that an adversary sees the newest opponent. `averaged` names the
-    groups that keep a moving average; held_out, sheet and export are called with it in place.
+    groups that keep a moving average; held_out, sheet and export are called with it in place. A task whose goal
+    moves may name `betas` other than BETAS.
     """
 
     name: str
@@ -119,7 +124,8 @@ def train(task: Task, params: TrainingParams, folder: Path) -> Iterator[Step[Pro
     begun = time.perf_counter()
     for done, count in task.prepare():
         yield Step("prepare", done, count)
-    optimisers = {name: _optimiser(module, params) for name, module in task.groups.items()}
+    betas = getattr(task, "betas", BETAS)
+    optimisers = {name: _optimiser(module, params, betas) for name, module in task.groups.items()}
     average = {name: copy.deepcopy(task.groups[name]).eval().requires_grad_(False) for name in task.averaged}
     state = checkpoints.State(task.name, params.values(), task.groups, optimisers, average)
     step = first = checkpoints.restore(state, folder)
@@ -192,14 +198,14 @@ def block_norms(group: str, module: torch.nn.Module) -> dict[str, float]:
     return found
 
 
-def _optimiser(module: torch.nn.Module, params: TrainingParams) -> torch.optim.Optimizer:
+def _optimiser(module: torch.nn.Module, params: TrainingParams, betas: tuple[float, float]) -> torch.optim.Optimizer:
     """AdamW; vectors (norms, biases) don't decay."""
     import torch
 
     matrices = [p for p in module.parameters() if p.requires_grad and p.ndim > 1]
     vectors = [p for p in module.parameters() if p.requires_grad and p.ndim <= 1]
     rows = [{"params": matrices, "weight_decay": params.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-    return torch.optim.AdamW(rows, lr=params.learning_rate, betas=(0.9, 0.98))
+    return torch.optim.AdamW(rows, lr=params.learning_rate, betas=betas)
 
 
 def _average(shadow: torch.nn.Module, module: torch.nn.Module, decay: float) -> None:

@@ -48,6 +48,7 @@ MODELS: dict[str, Model] = {
     "emoji-vae": Model("vae", "VaeTask"),
     "emoji-diffusion": Model("diffusion", "DiffusionTask", needs=("emoji-clip", "emoji-vae")),
     "emoji-morph": Model("morph", "MorphTask"),
+    "emoji-gan": Model("gan", "GanTask"),
     "style": Model("judge", "StyleTask", rows="STYLE_PRESETS"),
 }
 
@@ -96,6 +97,8 @@ def _smoked(name: str, folder: Path, weights: Path) -> Path:
     return beside
 
 
+INDICES = ("config.json", "model_index.json", "generator/config.json")
+"""What tells a model's folder: one net, a pipeline, or an adversarial pair."""
 WITHIN = {"emoji-clip": "emoji-diffusion/text_encoder", "emoji-vae": "emoji-diffusion/vae"}
 """Models that ship inside another one's folder, so that nothing is stored twice."""
 
@@ -105,7 +108,7 @@ def require(weights: Path, name: str) -> Path:
     folder = weights / name
     if not (folder / "config.json").exists() and name in WITHIN:
         folder = weights / WITHIN[name]
-    if not any((folder / index).exists() for index in ("config.json", "model_index.json")):
+    if not any((folder / index).exists() for index in INDICES):
         raise UserError(
             Words(
                 f"{name} is needed first and is not in {weights}. Train it, or name its folder with --weights.",

@@ -37,6 +37,16 @@ def load_convnet(folder: Path) -> Any:
     return ConvNet.from_pretrained(folder, local_files_only=True).float().to(device()).eval()
 
 
+def load_gan(folder: Path) -> tuple[Any, Any]:
+    """(Generator, Discriminator) in float32."""
+    from aigc_demo.training.gan_nets import Discriminator, Generator
+
+    parts = (Generator, "generator"), (Discriminator, "discriminator")
+    made = [kind.from_pretrained(folder / part, local_files_only=True).float() for kind, part in parts]
+    generator, discriminator = (net.to(device()).eval() for net in made)
+    return generator, discriminator
+
+
 def load_vae(folder: Path) -> Any:
     import torch
     from diffusers import AutoencoderKL

@@ -1,0 +1,265 @@
+"""emoji-gan: an adversarial pair for emoji *faces* at 64 px (Goodfellow et al., arXiv 1406.2661; the loss is R3GAN's,
+Huang et al., arXiv 2501.05441).
+
+A loss on pairs and a penalty on both sides' slopes is all that keeps it stable: no batch statistics, no tricks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from aigc_demo.params import Range
+from aigc_demo.training import canvas, captions, export, sheets
+from aigc_demo.training.data import Pack
+from aigc_demo.training.loop import Chance, device, placed
+from aigc_demo.training.settings import TrainingParams
+from aigc_demo.training.splits import Split
+from aigc_demo.words import Words
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+
+NAME = "emoji-gan"
+SIDE = 64
+JITTER = canvas.Jitter(scale=(0.94, 1.0), shift=0.02, mirror=0.5)
+"""Mirrored, for most faces look straight ahead; hardly moved, for that they all stand alike is what makes faces easy."""
+MIX = {"plain": 0.75, "colour": 0.25}
+"""Some are turned in hue: it makes colour a thing of its own, which the late layers can hold and style mixing swaps."""
+
+FACE_CATEGORIES = ("Smileys & Emotion", "Animals & Nature", "Travel & Places")
+_NOT_FRONTAL = """
+first-quarter-moon-face last-quarter-moon-face wind-face spouting-whale pig-nose skull-and-crossbones alien-monster
+pile-of-poo ghost horse-face dragon-face unicorn
+"""
+_ALSO = """
+head-shaking-horizontally head-shaking-vertically exploding-head polar-bear jack-o-lantern baby boy girl child man woman
+person old-man old-woman older-person santa-claus mrs-claus
+"""
+NOT_FRONTAL, ALSO = frozenset(_NOT_FRONTAL.split()), frozenset(_ALSO.split())
+UPDATE_OF_MEAN = 0.005
+SHOWN = 24
+
+
+@dataclass(frozen=True)
+class GanParams(TrainingParams):
+    width: Annotated[
+        int,
+        Range(
+            Words("Width", "宽度"),
+            Words("Channels at 32 px; doubled at each smaller size.", "32 像素处的通道数；尺寸每减半则翻倍。"),
+            4,
+            64,
+            4,
+        ),
+    ] = 32
+    blocks: Annotated[
+        int,
+        Range(
+            Words("Blocks", "块数"),
+            Words("Of the discriminator, at each size.", "判别器在每个尺寸上的块数。"),
+            1,
+            4,
+            1,
+        ),
+    ] = 1
+    gamma: Annotated[
+        float,
+        Range(
+            Words("Penalty", "惩罚"),
+            Words("Weight of the discriminator's squared slope (R1 and R2).", "判别器斜率平方（R1 与 R2）的权重。"),
+            0,
+            100,
+            0.01,
+        ),
+    ] = 1.0
+    mixed: Annotated[
+        float,
+        Range(
+            Words("Mixed styles", "混合风格"),
+            Words("Share of samples of two w.", "由两个 w 生成的样本比例。"),
+            0,
+            1,
+            0.05,
+        ),
+    ] = 0.3
+
+
+PRESETS: dict[str, GanParams] = {
+    "smoke": GanParams(
+        steps=12, batch_size=4, warmup=2, width=4, report_every=2, held_out_every=12, sheet_every=12, save_every=6,
+        ema_decay=0.9, weight_decay=0.0,
+    ),
+    "cpu": GanParams(
+        steps=4000, batch_size=16, warmup=100, learning_rate=5e-4, weight_decay=0.0, clip_norm=10, held_out_every=250,
+        sheet_every=500, save_every=250, ema_decay=0.998,
+    ),
+    "gpu": GanParams(
+        steps=12000, batch_size=128, warmup=200, learning_rate=5e-4, weight_decay=0.0, clip_norm=10, width=44, blocks=2,
+        held_out_every=1000, sheet_every=2000, save_every=2000, report_every=100,
+    ),
+}  # fmt: skip
+
+
+class GanTask:
+    """Two players, a turn each: tell real from made, and make what cannot be told."""
+
+    name = NAME
+    averaged = ("generator",)
+    betas = (0.0, 0.99)
+
+    def __init__(self, params: GanParams, pack: Pack, split: Split, weights: Path):
+        import torch
+
+        from aigc_demo.training.gan_nets import Discriminator, Generator
+
+        torch.manual_seed(params.seed)
+        self.params = params
+        down = tuple(params.width * factor for factor in (8, 4, 2, 1))
+        self.groups: dict[str, torch.nn.Module] = {
+            "discriminator": placed(Discriminator(down[::-1], params.blocks)),
+            "generator": placed(Generator(widths=down)),
+        }
+        self.composer = captions.Composer(pack, faces(pack, split.train(pack)), params.seed, MIX)
+        self.shelf = canvas.shelf(pack.pixels, SIDE, device())
+        self.kept = faces(pack, split.families_kept(pack))
+
+    def prepare(self) -> Iterator[tuple[int, int]]:
+        yield from ()
+
+    def turns(self, step: int, chance: Chance) -> Iterator[tuple[str, dict[str, Any]]]:
+        """In float32 throughout: the penalty is a gradient of a gradient, and bfloat16 leaves little of it."""
+        import torch
+
+        p = self.params
+        critic, maker = self.groups["discriminator"], self.groups["generator"]
+        plans = [self.composer.draw(step * p.batch_size + i) for i in range(p.batch_size)]
+        real, _ = canvas.compose(self.shelf, plans, chance.generator(), JITTER)
+        with torch.no_grad():
+            made = self._make(chance.generator(1))
+        both = disturb(torch.cat([real, made]), chance.generator(2)).requires_grad_()
+        scores, slopes = with_slopes(critic, both)
+        (on_real, on_made), (r1, r2) = scores.chunk(2), slopes.chunk(2)
+        yield (
+            "discriminator",
+            {
+                "critic": relativistic(on_real, on_made),
+                "r1": p.gamma / 2 * r1.mean(),
+                "r2": p.gamma / 2 * r2.mean(),
+            },
+        )
+        critic.requires_grad_(False)  # its own gradients are not wanted here, and cost a third of the way back
+        made = self._make(chance.generator(3), maker)
+        on_real, on_made = critic(disturb(torch.cat([real, made]), chance.generator(4))).chunk(2)
+        yield "generator", {"maker": relativistic(on_made, on_real)}
+        critic.requires_grad_(True)
+
+    def _make(self, generator: torch.Generator, learning: Any = None) -> torch.Tensor:
+        """A batch of samples, some of them with another w from a random layer on; where `learning`, the mean of w
+        takes note."""
+        import torch
+
+        maker: Any = self.groups["generator"]
+        n = self.params.batch_size
+        w, other = maker.mapping(torch.randn(2 * n, maker.latent, generator=generator).to(device())).chunk(2)
+        if learning is not None:
+            maker.mean_w.lerp_(w.detach().mean(0), UPDATE_OF_MEAN)
+        cut = torch.randint(1, maker.layers, (n,), generator=generator)
+        cut[torch.rand(n, generator=generator) >= self.params.mixed] = maker.layers
+        late = (torch.arange(maker.layers) >= cut[:, None]).to(device())
+        return maker.synthesize(torch.where(late[:, :, None], other[:, None], w[:, None]))
+
+    def held_out(self) -> dict[str, float]:
+        """Mean scores, less the samples': of faces that the discriminator learnt from and of faces that it never
+        saw. The first running away from the second is overfitting."""
+        critic: Any = self.groups["discriminator"]
+        made = float(critic(sample(self.groups["generator"], range(64))).mean())
+        learnt = self.composer.members[:: max(1, len(self.composer.members) // 64)]
+        real = {"score_learnt": learnt, "score_unseen": self.kept}
+        return {name: float(critic(self._white(members)).mean()) - made for name, members in real.items()}
+
+    def _white(self, members: Sequence[int]) -> torch.Tensor:
+        import torch
+
+        return canvas.white(self.shelf[torch.tensor(members, device=self.shelf.device)])
+
+    def sheet(self) -> Image.Image:
+        """The same seeds twice: as they come, and truncated."""
+        import torch
+
+        maker = self.groups["generator"]
+        return sheets.grid(torch.cat([sample(maker, range(SHOWN), psi) for psi in (1.0, 0.7)]), columns=12)
+
+    def export(self, folder: Path) -> None:
+        for part in ("generator", "discriminator"):
+            export.half(self.groups[part]).save_pretrained(folder / part)
+            (folder / part / "README.md").unlink()  # the library's; the card of the pair says it all
+
+
+def faces(pack: Pack, members: Sequence[int]) -> list[int]:
+    """Those of `members` that show a face from the front, filling the picture: 158 concepts in 631 pictures,
+    619 of them to learn from.
+
+    Smileys, animals, the sun and the moons that CLDR gives the keyword "face", without those in profile, in pieces
+    or with a body; the heads that it forgot, and people's. All of them, where there are none, as among the toys.
+    """
+    found = []
+    for i in members:
+        concept = pack.concepts[pack.pictures[i].concept]
+        told = concept.category in FACE_CATEGORIES and ("face" in concept.keywords_en or "face" in concept.slug)
+        if concept.slug in ALSO or (told and concept.slug not in NOT_FRONTAL):
+            found.append(i)
+    return found or list(members)
+
+
+def sample(generator: Any, seeds: Sequence[int], psi: float = 1.0) -> torch.Tensor:
+    """Pictures [n, 3, 64, 64] in -1..1, one per seed, each from a CPU generator of its own."""
+    import torch
+
+    shape = (1, generator.latent)
+    z = torch.cat([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+    with torch.no_grad():
+        return torch.cat([generator(part, psi) for part in z.to(device()).split(64)])
+
+
+def relativistic(winning: torch.Tensor, losing: torch.Tensor) -> torch.Tensor:
+    """mean softplus(losing - winning): each pair's loss is how far the one that should score higher doesn't
+    (Jolicoeur-Martineau, arXiv 1807.00734). The generator's loss is the discriminator's with the sides changed."""
+    import torch
+
+    return torch.nn.functional.softplus(losing - winning).mean()
+
+
+def with_slopes(critic: Any, pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(scores [n], squared norm [n] of each score's gradient by its picture), both to be derived further.
+
+    On real pictures its mean is R1 (Mescheder et al., arXiv 1801.04406), on made ones R2.
+    """
+    import torch
+
+    scores = critic(pictures)
+    (slope,) = torch.autograd.grad(scores.sum(), pictures, create_graph=True)
+    return scores, slope.square().sum((1, 2, 3))
+
+
+def disturb(pictures: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """What the discriminator gets to see: lighter or darker, moved by up to an eighth, a square whitened in half
+    of them. Real and made alike and differentiably, so it learns fewer pictures by heart while the generator
+    learns none of this (Zhao et al., arXiv 2006.10738)."""
+    import torch
+
+    n, _, side, _ = pictures.shape
+    draw = torch.rand(n, 6, generator=generator)
+    move = (draw[:, :2] * 2 - 1) * (side // 8)
+    reach = side // 8
+    padded = torch.nn.functional.pad(pictures, (reach,) * 4, value=1.0)
+    places = (move.round().long() + reach).tolist()
+    moved = torch.stack([padded[i, :, y : y + side, x : x + side] for i, (y, x) in enumerate(places)])
+    light = ((draw[:, 2] - 0.5) * 0.4).to(pictures.device)[:, None, None, None]
+    rows = torch.arange(side) / side
+    hole = (rows[None, :, None] - draw[:, 3, None, None]).abs() < 0.15
+    hole = hole & ((rows[None, None] - draw[:, 4, None, None]).abs() < 0.15) & (draw[:, 5, None, None] < 0.5)
+    return (moved + light).masked_fill(hole[:, None].to(pictures.device), 1.0)
