@@ -68,6 +68,7 @@ class Generator(nn.Module, PyTorchModelHubMixin):
         fine = nn.Conv2d(widths[-1], 12, 3, padding=1)
         with torch.no_grad():  # the four pixels of a place begin alike (Aitken et al., arXiv 1707.02937): no chequers
             fine.weight.copy_(fine.weight[:3].repeat_interleave(4, 0))
+            nn.init.zeros_(fine.bias)  # type: ignore[arg-type] # a Conv2d's is there unless it was asked to have none
         self.colour.append(fine)
         self.register_buffer("mean_w", torch.zeros(latent))
 
@@ -81,7 +82,8 @@ class Generator(nn.Module, PyTorchModelHubMixin):
 
     def synthesize(self, ws: torch.Tensor) -> torch.Tensor:
         """The pictures of ws [n, layers, latent]. Rows of different w mix their styles: the early layers hold
-        the shape, the late ones colour and line."""
+        the shape, the late ones colour and line. They may stray beyond -1..1: a squashing function at the end
+        would leave no slope to come back on."""
         x = self.start.expand(len(ws), -1, -1, -1).contiguous(memory_format=torch.channels_last)
         picture: Any = 0
         for level, (first, second, colour) in enumerate(zip(self.first, self.second, self.colour, strict=True)):
@@ -93,11 +95,11 @@ class Generator(nn.Module, PyTorchModelHubMixin):
                 picture = picture + colour(x)
         fine = functional.pixel_shuffle(colour(x), 2)
         picture = functional.interpolate(picture, scale_factor=2, mode="bilinear", align_corners=False)
-        return torch.tanh(picture + fine)
+        return picture + fine
 
     def forward(self, z: torch.Tensor, psi: float = 1.0) -> torch.Tensor:
         w = self.truncate(self.mapping(z), psi)
-        return self.synthesize(w[:, None].expand(-1, self.layers, -1))
+        return self.synthesize(w[:, None].expand(-1, self.layers, -1)).clamp(-1, 1)
 
 
 class Block(nn.Module):
@@ -125,6 +127,8 @@ class Discriminator(nn.Module, PyTorchModelHubMixin):
         self.stages = nn.ModuleList(nn.Sequential(*[Block(width) for _ in range(blocks)]) for width in widths)
         self.widen = nn.ModuleList(nn.Conv2d(a, b, 1) for a, b in pairwise(widths))
         self.head = nn.Linear(16 * widths[-1], 1)
+        for conv in (self.stem, *self.widen):  # torch's own start shrinks every stage's signal to a half
+            nn.init.kaiming_normal_(conv.weight, nonlinearity="linear")
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
         x = self.stem(functional.pixel_unshuffle(pictures, 2).contiguous(memory_format=torch.channels_last))
