@@ -18,6 +18,7 @@ import torch
 from gradio_client import Client
 
 from aigc_demo.engine import Engine
+from aigc_demo.generators.diffusion_rows import IMAGES
 from aigc_demo.generators.text import LONGEST_PROMPT, TextParams
 from aigc_demo.generators.text_model import Passes
 from aigc_demo.generators.text_rows import TEXT
@@ -128,7 +129,7 @@ def until(happens: Callable[[], bool]) -> bool:
 # Programs are written against these names: the endpoints, and the parameters with their defaults.
 def test_names_and_defaults(client: Client):
     info = client.view_api(return_format="dict", print_info=False)
-    assert list(info["named_endpoints"]) == ["/generate_text", "/list_models"]
+    assert list(info["named_endpoints"]) == ["/generate_text", "/generate_images", "/edit_image", "/list_models"]
     assert info["unnamed_endpoints"] == {}
     parameters = info["named_endpoints"]["/generate_text"]["parameters"]
     assert [p["parameter_name"] for p in parameters] == list(TextParams.markers())
@@ -140,7 +141,7 @@ def test_names_and_defaults(client: Client):
 # Language models read the same from the MCP schema: names, types, help, and what they may leave out.
 def test_the_mcp_schema(server: Server):
     tools = {tool["name"]: tool for tool in server.http.get("/gradio_api/mcp/schema").json()}
-    assert set(tools) == {"generate_text", "list_models"}
+    assert set(tools) == {"generate_text", "generate_images", "edit_image", "list_models"}
     schema = tools["generate_text"]["inputSchema"]
     kinds = {str: "string", int: "integer", float: "number", bool: "boolean", list: "array"}
     markers, defaults = TextParams.markers(), TextParams.defaults()
@@ -189,14 +190,20 @@ def test_no_file_of_the_server_can_be_restored(server: Server, tmp_path: Path):
 def page_functions(server: Server) -> dict[str, int]:
     """Name -> number of inputs."""
     named = {fn.api_name: fn for fn in server.page.fns.values() if fn.fn}
-    assert {n for n, fn in named.items() if fn.api_visibility != "private"} == {"generate_text", "list_models"}
+    assert {n for n, fn in named.items() if fn.api_visibility != "private"} == {
+        "generate_text",
+        "generate_images",
+        "edit_image",
+        "list_models",
+    }
     return {n: len(fn.inputs) for n, fn in named.items() if fn.api_visibility == "private"}
 
 
 # The list says what a program may ask for, the folders of this machine included.
 def test_list_models(client: Client):
     models = client.predict(api_name="/list_models")
-    assert [model["id"] for model in models] == [*TEXT.rows, "./endless", "./tiny"]
+    rows = [*TEXT.rows, "./endless", "./tiny", *IMAGES.rows]
+    assert [model["id"] for model in models] == rows
     assert models[-1]["here"]
 
 
