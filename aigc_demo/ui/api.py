@@ -11,6 +11,7 @@ import gradio as gr
 from gradio.data_classes import FileData
 
 from aigc_demo.engine import Engine
+from aigc_demo.errors import Invalid
 from aigc_demo.generators.diffusion_rows import IMAGES
 from aigc_demo.generators.text_rows import TEXT
 from aigc_demo.generators.tokens import TextResult
@@ -18,6 +19,7 @@ from aigc_demo.results import Done
 from aigc_demo.ui import uploads
 from aigc_demo.ui.images_page import GIVEN, kept_pictures
 from aigc_demo.ui.run import endpoint, paced, run
+from aigc_demo.words import Words
 
 
 def publish(engine: Engine) -> None:
@@ -53,6 +55,11 @@ def publish(engine: Engine) -> None:
                 kept = kept_pictures(item)
                 yield [FileData(path=path, orig_name=Path(path).name) for path, _ in kept], [own for _, own in kept]
 
+    def edits(values: dict[str, Any], request: gr.Request) -> Iterator[Any]:
+        if values["image"] is None:
+            raise Invalid(Words("Picture (image) is missing: give one to start from.", "缺少“图片”：请提供起始图片。"))
+        return pictures(values, request)
+
     shared = {"concurrency_id": IMAGES.name, "concurrency_limit": engine.settings.concurrency}
     told = "Gives PNG files, which carry their recipe, and the recipes."
     returned = tuple[list[FileData], list[dict]]
@@ -63,9 +70,7 @@ def publish(engine: Engine) -> None:
         **shared,
     )
     summary = f"Make pictures from a picture and words; with a mask, only where it is white. {told}"
-    gr.api(
-        endpoint(IMAGES, summary, returned, pictures, name="edit_image", files=GIVEN), api_name="edit_image", **shared
-    )
+    gr.api(endpoint(IMAGES, summary, returned, edits, name="edit_image", files=GIVEN), api_name="edit_image", **shared)
 
     def list_models() -> list[dict]:
         """List the models that a request can name, with what each needs and whether its weights are here already."""
