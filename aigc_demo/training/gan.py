@@ -70,7 +70,10 @@ class GanParams(TrainingParams):
         float,
         Range(
             Words("Penalty", "惩罚"),
-            Words("Weight of the discriminator's squared slope (R1 and R2).", "判别器斜率平方（R1 与 R2）的权重。"),
+            Words(
+                "Weight of the discriminator's squared slope, on real and made pictures.",
+                "判别器斜率平方的权重，真实图片与生成图片各一项。",
+            ),
             0,
             100,
             0.01,
@@ -81,7 +84,7 @@ class GanParams(TrainingParams):
         float,
         Range(
             Words("Mixed styles", "混合风格"),
-            Words("Share of samples of two w.", "由两个 w 生成的样本比例。"),
+            Words("Share of samples made of two latents.", "由两个潜变量拼成的样本比例。"),
             0,
             1,
             0.05,
