@@ -18,7 +18,6 @@ import torch
 from gradio_client import Client
 
 from aigc_demo.engine import Engine
-from aigc_demo.generators.diffusion_rows import IMAGES
 from aigc_demo.generators.text import LONGEST_PROMPT, TextParams
 from aigc_demo.generators.text_model import Passes
 from aigc_demo.generators.text_rows import TEXT

@@ -41,6 +41,7 @@ class Parts:
     status: gr.HTML
     recipes: gr.JSON
     code: gr.Code
+    start: gr.Accordion
     canvas: gr.ImageMask
     make: gr.Button
     stop: gr.Button
@@ -58,6 +59,8 @@ class Parts:
             out |= {
                 self.form.components[name]: value for name, value in update.settings.items() if name in self.form.names
             }
+        if update.canvas is not KEEP and update.canvas:
+            out[self.start] = gr.update(open=True)
         same = {
             self.film: update.film,
             self.pictures: update.pictures,
@@ -72,7 +75,7 @@ class Parts:
     @property
     def painted(self) -> list[Any]:
         """Everything that `paint` may change."""
-        parts = [self.film, self.pictures, self.status, self.recipes, self.code, self.canvas]
+        parts = [self.film, self.pictures, self.status, self.recipes, self.code, self.canvas, self.start]
         return [*parts, self.make, self.stop, self.model_note, *self.form.inputs]
 
 
@@ -131,8 +134,9 @@ def _layout(engine: Engine, say: Catalogue) -> Parts:
                     form.place(name)
                 _dropdown(form, say, "scheduler", {name: row.name for name, row in SCHEDULERS.items()})
                 form.place("negative_prompt", lines=1)
-    fold = gr.Accordion(say(Words("Start from a picture", "从图片开始")), open=False, elem_id="images-from-picture")
-    with fold, gr.Row():
+    start = gr.Accordion(say(Words("Start from a picture", "从图片开始")), open=False, elem_id="images-from-picture")
+    part["start"] = start
+    with start, gr.Row():
         with gr.Column(scale=3, min_width=320):
             part["canvas"] = gr.ImageMask(
                 label=say(Words("Picture; paint what is to change", "图片；涂抹要改变的部分")),
