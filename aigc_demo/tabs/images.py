@@ -29,6 +29,9 @@ KEEP_PICTURES = """async (shown, recipes) => {
     for (const [n, item] of (shown || []).entries())
         if (item.image && item.image.url && recipes && recipes[n]) await aigc.pictures.add({url: item.image.url, recipe: recipes[n]});
 }"""
+SETTLE = "() => new Promise((done) => setTimeout(done, 500))"
+"""The canvas tells of no change when it gets its first picture or is emptied by us, and of what was there before when
+it is: what it holds is known a moment later."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +147,7 @@ def _layout(engine: Engine, say: Catalogue) -> Parts:
                 sources=["upload", "clipboard"],
                 layers=False,
                 transforms=[],
+                placeholder=say(Words("Upload or paste a picture", "上传或粘贴一张图片")),
                 height=380,
             )
         with gr.Column(scale=2, min_width=300):
@@ -220,15 +224,15 @@ def _bind(engine: Engine, parts: Parts, language: gr.Textbox, arrived: Dependenc
 
     # queued: gradio shows no error of an event outside the queue
     options = {"inputs": [language], "outputs": parts.painted, **PRIVATE}
-    parts.kept.reuse(at_once(images_page.reuse), **options)
+    reused = parts.kept.reuse(at_once(images_page.reuse), **options)
     parts.kept.reuse_seed(at_once(lambda event, chosen: images_page.reuse(event, chosen, ("seed",))), **options)
-    parts.kept.edit(at_once(images_page.edit), **options)
+    edited = parts.kept.edit(at_once(images_page.edit), **options)
 
     def restore(file: Any, chosen: str) -> dict[Any, Any]:
         with told_in(chosen):
             return parts.paint(images_page.restore(uploads.read(file) or b"", chosen))
 
-    parts.drop.upload(restore, [parts.drop, language], parts.painted, **PRIVATE)
+    restored = parts.drop.upload(restore, [parts.drop, language], parts.painted, **PRIVATE)
 
     arrived.then(
         lambda model, chosen: images_page.model_note(engine, model, chosen),
@@ -250,5 +254,8 @@ def _bind(engine: Engine, parts: Parts, language: gr.Textbox, arrived: Dependenc
         **QUICK,
     }
     arrived.then(**idle)
-    for knob in (model, form.components["guidance_scale"], parts.canvas):
+    for knob in (model, form.components["guidance_scale"]):
         knob.change(**idle)
+    canvas = parts.canvas
+    for happened in (reused.then, edited.then, restored.then, canvas.change, canvas.upload, canvas.clear):
+        happened(None, js=SETTLE, **QUICK).then(**idle)
