@@ -270,6 +270,13 @@ def test_what_is_no_pipeline_is_refused(tmp_path: Path, folders: dict[str, Path]
         diffusion_model.load(vae, choose("cpu", "float32"))
 
 
+def test_what_fell_off_a_prompt_is_told(models: dict[str, ImageModel]) -> None:
+    """A text encoder cuts a long prompt without a word, and a person wonders where the roof is."""
+    told = finish(generate(ask(prompt="a very long story of a cat on the roof"), models["sd"])).figures["unread"]
+    assert told == "the roof"
+    assert finish(generate(ask(prompt="a cat"), models["sd"])).figures["unread"] == ""
+
+
 def test_a_recipe_names_a_picture_by_its_pixels(models: dict[str, ImageModel]) -> None:
     """A recipe stays small, and tells two pictures apart; given back it says that the picture is needed again."""
     values = ask(image=picture()).values()

@@ -31,6 +31,7 @@ from aigc_demo.results import Step, finish
 from aigc_demo.settings import Settings
 from aigc_demo.ui import images_page, uploads
 from aigc_demo.ui.images_page import KEEP, Click, Update
+from aigc_demo.ui.model_choice import model_choices
 from aigc_demo.words import Words
 
 STEPS = 4
@@ -514,7 +515,7 @@ def test_choosing_a_model(engine: Engine):
 
 # The list offers the rows, with their licences, and this family's folders.
 def test_the_list_of_models(engine: Engine):
-    choices = images_page.model_choices(engine)
+    choices = model_choices(engine, IMAGES)
     assert [value for _, value in choices] == [*IMAGES.rows, "./sd", "./sd3"]
     assert all(IMAGES.rows[value].licence in label for label, value in choices if value in IMAGES.rows)
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from aigc_demo.device import MemoryMeter
 from aigc_demo.errors import Invalid, Stopped
 from aigc_demo.generators import schedulers
-from aigc_demo.generators.diffusion_model import IMAGE, MASK, TEXT, ImageModel
+from aigc_demo.generators.diffusion_model import IMAGE, MASK, TEXT, ImageModel, unread
 from aigc_demo.generators.diffusion_watch import Frame, Watch
 from aigc_demo.generators.picture_fields import check_mask, check_picture, digest
 from aigc_demo.generators.styles import NONE, STYLES, styled
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 LARGEST = 2048
 SHIPPED = Path(__file__).parents[2] / "assets" / "weights" / "emoji-diffusion"
 DEFAULT_MODEL = "emoji-diffusion" if (SHIPPED / "model_index.json").exists() else "sd-turbo"
+UNREAD_TOLD = 500
+"""Characters of what fell off a prompt that a recipe holds."""
 AT_ONCE = {"cpu": 512 * 512, "mps": 512 * 512, "cuda": 4 * 1024 * 1024}
 """Pixels of the pictures that go through the denoiser together; more go in turns."""
 
@@ -310,6 +312,7 @@ def _draw(request: ImageParams, model: ImageModel, stopped: Callable[[], bool], 
                 "height": height,
                 "peak_memory_bytes": meter.peak,
                 "finish": finish,
+                "unread": unread(pipeline, styled(request.prompt, request.style))[:UNREAD_TOLD],
             },
         )
     )

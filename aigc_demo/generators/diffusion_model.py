@@ -263,3 +263,17 @@ def unpacked(pipeline: Any, latents: torch.Tensor, width: int, height: int) -> t
         unpack: Callable[..., torch.Tensor] = pipeline._unpack_latents
         return unpack(latents, height, width, pipeline.vae_scale_factor)
     return latents[:, :, 0] if latents.ndim == 5 else latents
+
+
+def unread(pipeline: Any, prompt: str) -> str:
+    """The end of a prompt that no text encoder of the pipeline has room for; "" where all of it is read."""
+    rest: list[str] = []
+    for name in ("tokenizer", "tokenizer_2", "tokenizer_3"):
+        tokenizer = getattr(pipeline, name, None)
+        limit = getattr(tokenizer, "model_max_length", None)
+        if tokenizer is None or limit is None:
+            continue
+        special = tokenizer.num_special_tokens_to_add()
+        ids = tokenizer(prompt, add_special_tokens=False).input_ids
+        rest.append(tokenizer.decode(ids[max(0, limit - special) :]).strip())
+    return min(rest, key=len, default="")

@@ -12,19 +12,20 @@ from gradio.events import Dependency
 from aigc_demo.engine import Engine
 from aigc_demo.generators.diffusion import ImageParams
 from aigc_demo.generators.diffusion_rows import IMAGES
-from aigc_demo.generators.schedulers import SCHEDULERS
-from aigc_demo.generators.styles import STYLES
 from aigc_demo.ui import facts, images_page, uploads
 from aigc_demo.ui.clicks import PRIVATE, QUICK, bind_job, bind_stop
 from aigc_demo.ui.film import film
 from aigc_demo.ui.form import Form
 from aigc_demo.ui.gallery import gallery
 from aigc_demo.ui.images_page import KEEP, Click, Update
+from aigc_demo.ui.model_choice import place_model
 from aigc_demo.ui.run import listener, told_in
 from aigc_demo.ui.words import Catalogue
 from aigc_demo.words import Words
 
 TITLE = Words("Images", "图像")
+BRUSH = ("#0d9488", 0.65)
+"""Colour and opacity: what is painted over stays to be seen, and counts as painted."""
 KEEP_PICTURES = """async (shown, recipes) => {
     for (const [n, item] of (shown || []).entries())
         if (item.image && item.image.url && recipes && recipes[n]) await aigc.pictures.add({url: item.image.url, recipe: recipes[n]});
@@ -116,26 +117,12 @@ def _layout(engine: Engine, say: Catalogue) -> Parts:
             part["status"] = gr.HTML(elem_id="images-status")
             part["film"] = film(elem_id="images-film")
         with gr.Column(scale=2, min_width=300, elem_classes="aigc-settings"):
-            marker = ImageParams.markers()["model"][1]
-            form.adopt(
-                "model",
-                gr.Dropdown(
-                    choices=images_page.model_choices(engine),
-                    value=ImageParams.defaults()["model"],
-                    allow_custom_value=True,
-                    label=say(marker.label),
-                    info=say(marker.help),
-                    elem_id="images-model",
-                ),
-            )
-            part["model_note"] = gr.HTML(elem_id="images-model-note")
-            _dropdown(form, say, "style", {name: style.name for name, style in STYLES.items()})
-            for name in ("num_inference_steps", "guidance_scale", "seed"):
+            part["model_note"] = place_model(form, engine, IMAGES)
+            for name in ("style", "num_inference_steps", "guidance_scale", "seed"):
                 form.place(name)
             with gr.Accordion(say(Words("Size, number, sampler", "尺寸、数量与采样器")), open=False):
-                for name in ("num_images", "width", "height"):
+                for name in ("num_images", "width", "height", "scheduler"):
                     form.place(name)
-                _dropdown(form, say, "scheduler", {name: row.name for name, row in SCHEDULERS.items()})
                 form.place("negative_prompt", lines=1)
     start = gr.Accordion(say(Words("Start from a picture", "从图片开始")), open=False, elem_id="images-from-picture")
     part["start"] = start
@@ -147,6 +134,7 @@ def _layout(engine: Engine, say: Catalogue) -> Parts:
                 sources=["upload", "clipboard"],
                 layers=False,
                 transforms=[],
+                brush=gr.Brush(colors=[BRUSH], default_color=BRUSH, color_mode="fixed"),
                 placeholder=say(Words("Upload or paste a picture", "上传或粘贴一张图片")),
                 height=380,
             )
@@ -171,20 +159,6 @@ HOW_TO_EDIT = Words(
     "made anew. Remove it to start from noise again.",
     "这里有图片时，模型从它而不是纯噪声开始。涂抹一部分，就只重绘那一部分。移除图片即可重新从噪声开始。",
 )
-
-
-def _dropdown(form: Form, say: Catalogue, name: str, choices: dict[str, Words]) -> None:
-    marker = ImageParams.markers()[name][1]
-    form.adopt(
-        name,
-        gr.Dropdown(
-            choices=[(say(words), value) for value, words in choices.items()],
-            value=ImageParams.defaults()[name],
-            label=say(marker.label),
-            info=say(marker.help),
-            elem_id=f"images-{name}",
-        ),
-    )
 
 
 def _bind(engine: Engine, parts: Parts, language: gr.Textbox, arrived: Dependency) -> None:

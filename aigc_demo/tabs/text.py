@@ -17,6 +17,7 @@ from aigc_demo.ui import facts, text_page
 from aigc_demo.ui.clicks import PRIVATE, QUICK, bind_job, bind_stop
 from aigc_demo.ui.conversation import Conversation
 from aigc_demo.ui.form import Form
+from aigc_demo.ui.model_choice import place_model
 from aigc_demo.ui.run import told_in
 from aigc_demo.ui.stored import stored_panel
 from aigc_demo.ui.text_page import EMPTY, KEEP, Click, Update
@@ -161,19 +162,7 @@ def _layout(engine: Engine, say: Catalogue) -> Parts:
                 part["view"] = token_view(elem_id="text-tokens")
         with gr.Column(scale=2, min_width=300, elem_classes="aigc-settings"):
             form.place("mode")
-            marker = TextParams.markers()["model"][1]
-            form.adopt(
-                "model",
-                gr.Dropdown(
-                    choices=text_page.model_choices(engine),
-                    value=TextParams.defaults()["model"],
-                    allow_custom_value=True,
-                    label=say(marker.label),
-                    info=say(marker.help),
-                    elem_id="text-model",
-                ),
-            )
-            part["model_note"] = gr.HTML(elem_id="text-model-note")
+            part["model_note"] = place_model(form, engine, TEXT)
             with gr.Accordion(say(Words("Sampling", "采样")), open=True):
                 for name in ("temperature", "top_k", "top_p", "min_p"):
                     form.place(name)

@@ -87,7 +87,11 @@ def image_facts(recipe: Mapping[str, Any], language: str) -> str:
     seconds, milliseconds = Words("{:.2f} s", "{:.2f} 秒").to(language), Words("{:.0f} ms", "{:.0f} 毫秒").to(language)
     width, height = _number(figures, "width", "{}"), _number(figures, "height", "{}")
     finish = FINISH["stopped"] if figures.get("finish") == "stopped" else None
-    return facts(
+    unread = figures.get("unread")
+    cut = Words("The model did not read the end of the prompt: “{rest}”", "模型没有读到提示词的结尾：“{rest}”").format(
+        rest=str(unread)[:120]
+    )
+    return (note(cut.to(language), "warn") if unread else "") + facts(
         [
             (Words("Model", "模型"), str(model.get("name", ""))),
             (Words("Device", "设备"), " · ".join(str(device[k]) for k in ("name", "dtype") if k in device)),

@@ -10,6 +10,9 @@ from gradio.components import Component
 from aigc_demo.params import RANDOM, Choice, Params, Range, Seed, Switch, Text
 from aigc_demo.ui.words import Catalogue
 
+MOST_BUTTONS = 4
+"""A choice among more of them is a list that opens."""
+
 
 class Form:
     """The components of one Params. elem_id is "<prefix>-<field>", for scripts, styles and tests."""
@@ -37,9 +40,12 @@ class Form:
             component = gr.Number(**common | {"precision": 0, "minimum": RANDOM} | options)
         elif isinstance(marker, Choice):
             choices = [(self._say(words), value) for value, words in marker.options.items()]
-            component = gr.Radio(**common | {"choices": choices} | options)
+            kind = gr.Radio if len(choices) <= MOST_BUTTONS else gr.Dropdown
+            component = kind(**common | {"choices": choices} | options)
         elif isinstance(marker, Switch):
             component = gr.Checkbox(**common | options)
+        elif isinstance(marker, Text) and "choices" in options:
+            component = gr.Dropdown(**common | options)
         elif isinstance(marker, Text):
             component = gr.Textbox(**common | {"lines": marker.lines} | options)
         else:

@@ -7,10 +7,19 @@ from typing import Any
 
 import gradio as gr
 
+from aigc_demo.generators.diffusion import ImageParams
+from aigc_demo.generators.schedulers import SCHEDULERS
 from aigc_demo.words import LANGUAGES, Words
 
+NAMED = (
+    *("prompt", "negative_prompt", "style", "model", "seed", "num_inference_steps", "guidance_scale", "scheduler"),
+    "strength",
+)
+"""Settings that the gallery tells by the form's own words."""
 STATIC = Path(__file__).parent / "static"
 WORDS = {
+    **{name: ImageParams.markers()[name][1].label for name in NAMED},
+    **{f"scheduler_{name}": row.name for name, row in SCHEDULERS.items()},
     "where": Words(
         "Pictures are kept in this browser only; the server deletes its own copies within two hours. Clearing the browser's "
         "data, or closing a private window, deletes them here.",
@@ -42,14 +51,6 @@ WORDS = {
     "close": Words("Close", "关闭"),
     "all": Words("Delete all", "全部删除"),
     "sure": Words("Delete every picture that is kept here?", "要删除这里保存的所有图片吗？"),
-    "prompt": Words("Prompt", "提示词"),
-    "negative_prompt": Words("Negative prompt", "反向提示词"),
-    "model": Words("Model", "模型"),
-    "seed": Words("Seed", "随机种子"),
-    "num_inference_steps": Words("Steps", "步数"),
-    "guidance_scale": Words("Guidance", "引导强度"),
-    "scheduler": Words("Scheduler", "调度器"),
-    "strength": Words("Strength", "重绘强度"),
     "size": Words("Size", "尺寸"),
     "date": Words("Made", "生成时间"),
     "refused": Words(

@@ -20,10 +20,10 @@ from aigc_demo.generators.diffusion_rows import IMAGES, ImageSpec
 from aigc_demo.generators.diffusion_watch import Frame
 from aigc_demo.generators.schedulers import OWN, SCHEDULERS
 from aigc_demo.generators.styles import NONE, STYLES
-from aigc_demo.models import GIB
 from aigc_demo.pictures import open_picture, strokes
 from aigc_demo.results import Done, Step
-from aigc_demo.ui import facts, uploads
+from aigc_demo.ui import facts, model_choice, uploads
+from aigc_demo.ui.model_choice import Rows
 from aigc_demo.ui.run import paced, run
 from aigc_demo.weights import Source
 from aigc_demo.words import Words
@@ -237,12 +237,6 @@ def edit(event: Mapping[str, Any], language: str) -> Update:
     )
 
 
-def model_choices(engine: Engine) -> list[tuple[str, str]]:
-    """(label, id) of the rows and of the folders under models/."""
-    rows = [(f"{row.name} — {row.licence}", row.id) for row in IMAGES.rows.values()]
-    return [*rows, *((engine.folder_id(folder), engine.folder_id(folder)) for folder in engine.folders(IMAGES))]
-
-
 def chosen(engine: Engine, model: Any, scheduler: Any, style: Any, language: str) -> Update:
     """A person chose a model: what to know of it, the settings that suit it, and none that it does not go with."""
     spec = _spec(engine, model)
@@ -268,33 +262,21 @@ def _styles(spec: ImageSpec) -> list[str]:
     return [name for name, style in STYLES.items() if style.emoji == spec.emoji or name == NONE]
 
 
+SLOW = Words("Without a GPU this takes minutes for a picture.", "没有 GPU 时，一张图片需要几分钟。")
+HEAVY = 500_000_000
+"""Parameters from which on a processor needs minutes."""
+
+
 def model_note(engine: Engine, model: Any, language: str) -> str:
-    """What to know of a model before running it: size, licence, and whether it fits here."""
-    try:
-        spec = engine.spec(IMAGES, str(model))
-    except UserError as error:
-        return facts.note(error.words.to(language), "warn")
-    assert isinstance(spec, ImageSpec)
-    need = spec.memory_need(engine.device)
-    rows = [
-        (Words("Parameters", "参数量"), f"{spec.parameters / 1e6:,.0f} M" if spec.parameters else ""),
-        (Words("Download", "下载量"), f"{spec.download_bytes / 1e6:,.0f} MB" if spec.download_bytes else ""),
-        (Words("Memory", "内存"), f"{need / GIB:.1f} GiB" if need else ""),
-        (Words("Picture", "图片"), f"{spec.side} × {spec.side}" if spec.side else ""),
-        (Words("Licence", "许可证"), spec.licence),
-    ]
-    over = spec.shortfall(engine.device)
-    too_large = Words(
-        "Does not fit: this device is {over:.1f} GiB too small for it.", "放不下：此设备还差 {over:.1f} GiB。"
-    ).format(over=over / GIB)
-    slow = Words("Without a GPU this takes minutes for a picture.", "没有 GPU 时，一张图片需要几分钟。")
-    heavy = engine.device.kind == "cpu" and (spec.parameters or 0) > 5e8
-    return (
-        facts.note(spec.note.to(language) if spec.note else "")
-        + facts.facts(rows, language)
-        + (facts.note(too_large.to(language), "warn") if over else "")
-        + (facts.note(slow.to(language), "warn") if heavy and not over else "")
-    )
+    """What to know of a model before running it."""
+
+    def picture(spec: ImageSpec) -> Rows:
+        return [(Words("Picture", "图片"), f"{spec.side} × {spec.side}" if spec.side else "")]
+
+    def slow(spec: ImageSpec) -> Words | None:
+        return SLOW if engine.device.kind == "cpu" and (spec.parameters or 0) > HEAVY else None
+
+    return model_choice.model_note(engine, IMAGES, model, language, more=picture, warning=slow)
 
 
 UNGUIDED = Words(

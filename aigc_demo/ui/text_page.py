@@ -19,11 +19,11 @@ from aigc_demo.errors import Invalid, UserError
 from aigc_demo.generators.text import TextParams
 from aigc_demo.generators.text_rows import TEXT, TextSpec
 from aigc_demo.generators.tokens import TextResult, Token
-from aigc_demo.models import GIB
 from aigc_demo.params import clean
 from aigc_demo.results import Done, Step
-from aigc_demo.ui import facts
+from aigc_demo.ui import facts, model_choice
 from aigc_demo.ui.conversation import Conversation
+from aigc_demo.ui.model_choice import Rows
 from aigc_demo.ui.run import paced, run
 from aigc_demo.ui.token_view import view_of
 from aigc_demo.words import Words
@@ -230,12 +230,6 @@ def typed_text(shown: str) -> str:
     )
 
 
-def model_choices(engine: Engine) -> list[tuple[str, str]]:
-    """(label, id) of the rows and of the folders under models/."""
-    rows = [(f"{row.name} — {row.licence}", row.id) for row in TEXT.rows.values()]
-    return [*rows, *((engine.folder_id(folder), engine.folder_id(folder)) for folder in engine.folders(TEXT))]
-
-
 def chosen(engine: Engine, model: str, language: str) -> Update:
     """A person chose a model: what to know of it, and the settings that suit it."""
     row = TEXT.rows.get(model)
@@ -243,30 +237,15 @@ def chosen(engine: Engine, model: str, language: str) -> Update:
 
 
 def model_note(engine: Engine, model: str, language: str) -> str:
-    """What to know of a model before running it: languages, size, licence, and whether it fits here."""
-    try:
-        spec = engine.spec(TEXT, model)
-    except UserError as error:
-        return facts.note(error.words.to(language), "warn")
-    assert isinstance(spec, TextSpec)
-    need = spec.memory_need(engine.device)
-    rows = [
-        (Words("Languages", "语言"), ", ".join(LANGUAGES[code].to(language) for code in spec.languages)),
-        (Words("Parameters", "参数量"), f"{spec.parameters / 1e6:,.0f} M" if spec.parameters else ""),
-        (Words("Download", "下载量"), f"{spec.download_bytes / 1e6:,.0f} MB" if spec.download_bytes else ""),
-        (Words("Memory", "内存"), f"{need / GIB:.1f} GiB" if need else ""),
-        (Words("Context", "上下文"), f"{spec.context:,}" if spec.context else ""),
-        (Words("Licence", "许可证"), spec.licence),
-    ]
-    over = spec.shortfall(engine.device)
-    too_large = Words(
-        "Does not fit: this device is {over:.1f} GiB too small for it.", "放不下：此设备还差 {over:.1f} GiB。"
-    ).format(over=over / GIB)
-    return (
-        facts.note(spec.note.to(language) if spec.note else "")
-        + facts.facts(rows, language)
-        + (facts.note(too_large.to(language), "warn") if over else "")
-    )
+    """What to know of a model before running it."""
+
+    def languages(spec: TextSpec) -> Rows:
+        return [(Words("Languages", "语言"), ", ".join(LANGUAGES[code].to(language) for code in spec.languages))]
+
+    def context(spec: TextSpec) -> Rows:
+        return [(Words("Context", "上下文"), f"{spec.context:,}" if spec.context else "")]
+
+    return model_choice.model_note(engine, TEXT, model, language, first=languages, more=context)
 
 
 AT_ZERO = Words(

@@ -34,14 +34,15 @@ const nameOf = (row) => {
 };
 
 const MADE_WITH = ["seed", "num_inference_steps", "guidance_scale", "scheduler"];
-const NAMED = [...MADE_WITH, "prompt", "negative_prompt", "model", "strength", "size"]; // settings that have a word
+const NAMED = [...MADE_WITH, "prompt", "negative_prompt", "style", "model", "strength", "size"]; // settings that have a word
+const told = (name, value) => (name === "scheduler" && words[`scheduler_${value}`]) || shown(value);
 
 // [label, text] of everything worth a line.
 function factsOf(row) {
   const settings = settingsOf(row), model = part(row.recipe, "model");
   return [
     [words.model, shown(model.name) || shown(settings.model)],
-    ...MADE_WITH.map((name) => [words[name], shown(settings[name])]),
+    ...MADE_WITH.map((name) => [words[name], told(name, settings[name])]),
     [words.size, `${row.width} × ${row.height}`],
     [words.date, new Date(row.created).toLocaleString(tag, { dateStyle: "medium", timeStyle: "short" })],
   ].filter(([, text]) => text);
@@ -52,7 +53,7 @@ function differences(a, b) {
   const all = (row) => ({ ...settingsOf(row), model: shown(part(row.recipe, "model").name) || settingsOf(row).model, size: `${row.width} × ${row.height}` });
   const left = all(a), right = all(b);
   return [...new Set([...Object.keys(left), ...Object.keys(right)])]
-    .map((name) => [NAMED.includes(name) ? words[name] : name, shown(left[name]), shown(right[name])])
+    .map((name) => [NAMED.includes(name) ? words[name] : name, told(name, left[name]), told(name, right[name])])
     .filter(([, one, other]) => one !== other);
 }
 
