@@ -17,7 +17,7 @@ from aigc_demo.params import Range
 from aigc_demo.training import canvas, captions, export, metrics, sheets
 from aigc_demo.training.data import Pack
 from aigc_demo.training.loop import Chance, autocast, device, placed
-from aigc_demo.training.settings import TrainingParams, weight
+from aigc_demo.training.settings import OpposedParams, weight
 from aigc_demo.training.splits import Split
 from aigc_demo.words import Words
 
@@ -35,7 +35,7 @@ CHECKED = 96
 
 
 @dataclass(frozen=True)
-class MorphParams(TrainingParams):
+class MorphParams(OpposedParams):
     latent: Annotated[
         int, Range(Words("Latent", "潜变量"), Words("Numbers per picture.", "每幅图的数字个数。"), 64, 256, 16)
     ] = 128
@@ -62,36 +62,20 @@ class MorphParams(TrainingParams):
         ),
     ] = 2.0
     kl: Annotated[float, weight("KL", "KL", "Pull of the latents to a unit normal.", "将潜变量拉向标准正态。")] = 1e-5
-    features: Annotated[
-        float,
-        weight(
-            "Features",
-            "特征",
-            "Weight of emoji-clip's features; 0 does without.",
-            "emoji-clip 特征的权重；0 表示不用。",
-        ),
-    ] = 0.0
-    adversary: Annotated[
-        float,
-        weight("Adversary", "对抗", "Weight of the patch critic; 0: none.", "块判别器的权重；0 表示没有。"),
-    ] = 0.02
-    adversary_from: Annotated[
-        int, Range(Words("Adversary from", "对抗起点"), Words("Step where it joins.", "开始的步数。"), 0, 1_000_000, 1)
-    ] = 0
 
 
 PRESETS: dict[str, MorphParams] = {
     "smoke": MorphParams(
         steps=10, batch_size=8, warmup=2, width=8, latent=64, report_every=2, held_out_every=10, sheet_every=10,
-        save_every=5, ema_decay=0.9, adversary_from=6,
+        save_every=5, ema_decay=0.9, adversary=0.02, adversary_from=6,
     ),
     "cpu": MorphParams(
         steps=5000, batch_size=32, warmup=150, learning_rate=1e-3, weight_decay=0.01, held_out_every=500,
-        sheet_every=1000, save_every=250, ema_decay=0.998, adversary_from=2500,
+        sheet_every=1000, save_every=250, ema_decay=0.998, adversary=0.02, adversary_from=2500,
     ),
     "gpu": MorphParams(
         steps=9000, batch_size=256, warmup=300, learning_rate=1.5e-3, weight_decay=0.01, features=0.1,
-        adversary_from=4500, held_out_every=1500, sheet_every=3000, save_every=1500, report_every=100,
+        adversary=0.02, adversary_from=4500, held_out_every=1500, sheet_every=3000, save_every=1500, report_every=100,
     ),
 }  # fmt: skip
 

@@ -74,3 +74,25 @@ class TrainingParams(Params):
     seed: Annotated[
         int, Seed(Words("Seed", "种子"), Words("Of weights, order and chance.", "权重、顺序与随机性。"))
     ] = 0
+
+
+@dataclass(frozen=True)
+class OpposedParams(TrainingParams):
+    """Settings of a run that may look at more than pixels: features of emoji-clip, and a patch critic that joins late."""
+
+    features: Annotated[
+        float,
+        weight(
+            "Features",
+            "特征",
+            "Weight of emoji-clip's features; 0 does without.",
+            "emoji-clip 特征的权重；0 表示不用。",
+        ),
+    ] = 0.0
+    adversary: Annotated[
+        float,
+        weight("Adversary", "对抗", "Weight of the patch discriminator; 0: none.", "块判别器的权重；0 表示没有。"),
+    ] = 0.0
+    adversary_from: Annotated[
+        int, Range(Words("Adversary from", "对抗起点"), Words("Step where it joins.", "开始的步数。"), 0, 1_000_000, 1)
+    ] = 0

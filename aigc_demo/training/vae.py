@@ -15,7 +15,7 @@ from aigc_demo.params import Range
 from aigc_demo.training import canvas, captions, export, metrics, sheets
 from aigc_demo.training.data import SIZE, Pack
 from aigc_demo.training.loop import Chance, autocast, device, placed
-from aigc_demo.training.settings import TrainingParams, weight
+from aigc_demo.training.settings import OpposedParams, weight
 from aigc_demo.training.splits import Split
 from aigc_demo.words import Words
 
@@ -30,7 +30,7 @@ CHECKED = 48
 
 
 @dataclass(frozen=True)
-class VaeParams(TrainingParams):
+class VaeParams(OpposedParams):
     width: Annotated[
         int,
         Range(
@@ -44,22 +44,6 @@ class VaeParams(TrainingParams):
     crop: Annotated[int, Range(Words("Crop", "裁剪"), Words("Side in pixels.", "边长（像素）。"), 32, SIZE, 4)] = 64
     edges: Annotated[float, weight("Edges", "边缘", "Weight of gradient differences.", "梯度差的权重。")] = 0.5
     kl: Annotated[float, weight("KL", "KL", "Pull of the latents to a unit normal.", "将潜变量拉向标准正态。")] = 1e-6
-    features: Annotated[
-        float,
-        weight(
-            "Features",
-            "特征",
-            "Weight of emoji-clip's features; 0 does without.",
-            "emoji-clip 特征的权重；0 表示不用。",
-        ),
-    ] = 0.0
-    adversary: Annotated[
-        float,
-        weight("Adversary", "对抗", "Weight of the patch discriminator; 0: none.", "块判别器的权重；0 表示没有。"),
-    ] = 0.0
-    adversary_from: Annotated[
-        int, Range(Words("Adversary from", "对抗起点"), Words("Step where it joins.", "开始的步数。"), 0, 1_000_000, 1)
-    ] = 0
 
 
 PRESETS: dict[str, VaeParams] = {
