@@ -23,12 +23,13 @@ from aigc_demo import png, recipe
 from aigc_demo.engine import Engine
 from aigc_demo.errors import OutOfMemory, UserError
 from aigc_demo.generators.diffusion import ImageParams, Picture
-from aigc_demo.generators.diffusion_rows import IMAGES
+from aigc_demo.generators.diffusion_rows import IMAGES, UNKNOWN_DEFAULTS
 from aigc_demo.generators.picture_fields import digest
 from aigc_demo.generators.schedulers import OWN, SCHEDULERS
 from aigc_demo.generators.styles import STYLES
 from aigc_demo.results import Step, finish
 from aigc_demo.settings import Settings
+from aigc_demo.shell import build
 from aigc_demo.ui import images_page, uploads
 from aigc_demo.ui.images_page import KEEP, Click, Update
 from aigc_demo.ui.model_choice import model_choices
@@ -502,14 +503,22 @@ def test_what_is_offered(engine: Engine):
     assert [value for _, value in idle(engine, "sd-1.5")["style"]["choices"]] == general
 
 
+# The first model's settings stand in the form from the start: a turbo model needs 2 steps, not the family's 20.
+def test_the_form_begins_with_what_suits_its_model(engine: Engine):
+    page, _ = build(engine)
+    first = IMAGES.rows[ImageParams.defaults()["model"]].defaults
+    shown = {block.elem_id: block.value for block in page.blocks.values() if hasattr(block, "value")}
+    assert {name: shown[f"images-{name}"] for name in first} == first
+
+
 # A chosen model brings the settings that suit it, and drops those that it would refuse.
 def test_choosing_a_model(engine: Engine):
     update = images_page.chosen(engine, "sd-turbo", "euler", "flat", "en")
     assert update.settings == {**IMAGES.rows["sd-turbo"].defaults, "style": "none"}
     assert "1,290 M" in update.model_note
     assert images_page.chosen(engine, "sd-1.5", OWN, "photo", "en").settings == dict(IMAGES.rows["sd-1.5"].defaults)
-    assert images_page.chosen(engine, "./sd3", "euler", "none", "en").settings == {"scheduler": OWN}
-    assert images_page.chosen(engine, "./sd", "euler", "none", "en").settings == {}
+    for folder in ("./sd3", "./sd"):
+        assert images_page.chosen(engine, folder, "euler", "none", "en").settings == UNKNOWN_DEFAULTS
     assert "There is no model" in images_page.chosen(engine, "no such", "euler", "none", "en").model_note
 
 

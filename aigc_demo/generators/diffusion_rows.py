@@ -55,6 +55,8 @@ UNKNOWN = Words(
     "Not of this app's list: its licence, manners and settings are its makers' business. Nothing filters its pictures.",
     "不在本应用的列表中：其许可证、表现和设置由其作者负责。图片未经任何过滤。",
 )
+UNKNOWN_DEFAULTS = {"num_inference_steps": 20, "guidance_scale": 4.0, "scheduler": OWN}
+"""For a model of which nothing is known: nobody should keep the two steps of a distilled one."""
 
 
 @dataclass(frozen=True)
@@ -176,7 +178,7 @@ def _adopt(id: str, name: str, source: Source) -> ImageSpec:
     if source.repo:
         source = Source(source.repo, wanted=WANTED, unwanted=WHOLE)
     samplers = _samplers_of(source.folder) if source.folder else tuple(SCHEDULERS)
-    return ImageSpec(id=id, name=name, source=source, note=UNKNOWN, samplers=samplers)
+    return ImageSpec(id=id, name=name, source=source, note=UNKNOWN, samplers=samplers, defaults=UNKNOWN_DEFAULTS)
 
 
 def _samplers_of(folder: Path) -> tuple[str, ...]:

@@ -91,7 +91,7 @@ def build(engine: Engine, say: Catalogue, language: gr.Textbox, arrived: Depende
 
 
 def _layout(engine: Engine, say: Catalogue) -> Parts:
-    form = Form(ImageParams, "images", say)
+    form = Form(ImageParams, "images", say, IMAGES.rows[ImageParams.defaults()["model"]].defaults)
     part: dict[str, Any] = {}
 
     def button(name: str, words: Words, **options: Any) -> None:
@@ -107,8 +107,8 @@ def _layout(engine: Engine, say: Catalogue) -> Parts:
             part["pictures"] = gr.Gallery(
                 label=say(Words("Pictures", "图片")),
                 elem_id="images-pictures",
-                columns=4,
-                height=420,
+                columns=2,
+                height="auto",
                 object_fit="contain",
                 preview=True,
                 buttons=["download", "fullscreen"],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import gradio as gr
@@ -15,13 +17,19 @@ MOST_BUTTONS = 4
 
 
 class Form:
-    """The components of one Params. elem_id is "<prefix>-<field>", for scripts, styles and tests."""
+    """The components of one Params. elem_id is "<prefix>-<field>", for scripts, styles and tests.
 
-    def __init__(self, params: type[Params], prefix: str, say: Catalogue):
+    at_first: values that suit the model that stands there at first better than the family's defaults.
+    """
+
+    def __init__(
+        self, params: type[Params], prefix: str, say: Catalogue, at_first: Mapping[str, Any] = MappingProxyType({})
+    ):
         self.params = params
         self.prefix = prefix
         self.components: dict[str, Component] = {}
         self._say = say
+        self._values = {**params.defaults(), **at_first}
 
     def place(self, name: str, **options: Any) -> Any:
         """Make the component of one field where the layout stands now. options: the component's own, winning over ours."""
@@ -29,7 +37,7 @@ class Form:
         common = {
             "label": self._say(marker.label),
             "info": self._say(marker.help),
-            "value": self.params.defaults().get(name),
+            "value": self._values.get(name),
             "elem_id": f"{self.prefix}-{name}",
         }
         component: Component

@@ -19,7 +19,6 @@ NAMED = (
 STATIC = Path(__file__).parent / "static"
 WORDS = {
     **{name: ImageParams.markers()[name][1].label for name in NAMED},
-    **{f"scheduler_{name}": row.name for name, row in SCHEDULERS.items()},
     "where": Words(
         "Pictures are kept in this browser only; the server deletes its own copies within two hours. Clearing the browser's "
         "data, or closing a private window, deletes them here.",
@@ -84,5 +83,8 @@ def gallery(**options: Any) -> gr.HTML:
         js_on_load=(STATIC / "gallery.js").read_text(encoding="utf-8"),
         apply_default_css=False,
         words={language: {key: words.to(language) for key, words in WORDS.items()} for language in LANGUAGES},
+        samplers={
+            language: {name: row.name.to(language) for name, row in SCHEDULERS.items()} for language in LANGUAGES
+        },
         **options,
     )

@@ -35,7 +35,7 @@ const nameOf = (row) => {
 
 const MADE_WITH = ["seed", "num_inference_steps", "guidance_scale", "scheduler"];
 const NAMED = [...MADE_WITH, "prompt", "negative_prompt", "style", "model", "strength", "size"]; // settings that have a word
-const told = (name, value) => (name === "scheduler" && words[`scheduler_${value}`]) || shown(value);
+const told = (name, value) => (name === "scheduler" && props.samplers[window.aigc.language][value]) || shown(value);
 
 // [label, text] of everything worth a line.
 function factsOf(row) {
