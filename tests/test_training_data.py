@@ -222,9 +222,12 @@ def test_the_sets_of_a_split_do_not_meet(pack) -> None:
     assert sorted([*naming, *back]) == split.train(pack)
 
 
-def test_committed_prompts_ask_only_for_what_may_be_learnt() -> None:
-    split, rows = splits.load(), prompts.load()
-    assert {name: len(part) for name, part in rows.items()} == {"exam": 500, "colours": 200, "sheet": 64}
+@pytest.mark.parametrize("subjects", concepts.SUBJECTS)
+def test_committed_prompts_ask_only_for_what_may_be_learnt(subjects: str) -> None:
+    split, rows = splits.load(), prompts.load(subjects)
+    colours = {"everything": 200, "nature": 125}[subjects]
+    assert {name: len(part) for name, part in rows.items()} == {"exam": 500, "colours": colours, "sheet": 64}
+    assert len({(row["slug"], row["style"]) for row in rows["exam"]}) == 500, "nothing is asked twice"
     for row in [row for part in rows.values() for row in part]:
         assert row["slug"] not in split.held_out
         assert row["en"]

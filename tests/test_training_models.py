@@ -188,7 +188,7 @@ def test_smoke_models_load_offline_and_are_evaluated(weights: Path, monkeypatch:
     toys = toy.pack()
     rows = [{"slug": "box-1", "style": "flat", "seed": 3, "colour": "red", "en": "a red box 1", "zh": "红色的方盒1"}]
     monkeypatch.setattr(gan_marks, "SAMPLES", 100)
-    monkeypatch.setattr(prompts, "load", lambda: {"exam": rows, "colours": rows, "sheet": rows})
+    monkeypatch.setattr(prompts, "load", lambda _subjects: {"exam": rows, "colours": rows, "sheet": rows})
     done = list(evaluate.run(list(evaluate.EXAMINERS), weights, toys, toy.split(toys)))[-1]
     assert isinstance(done, Done)
     for name, report in done.value.items():

@@ -14,6 +14,7 @@ from typing import Any
 from aigc_demo.errors import UserError
 from aigc_demo.results import Done, Step
 from aigc_demo.training import data, loop, prompts, registry, splits
+from aigc_demo.training.concepts import SUBJECTS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -81,8 +82,9 @@ def _data(options: argparse.Namespace) -> int:
         splits.save(splits.draw(pack), pack)
     split = splits.load()
     splits.check(split, pack)
-    if options.draw_split or not prompts.FILE.exists():
-        prompts.save(prompts.draw(pack, split))
+    for subjects in SUBJECTS:
+        if options.draw_split or not prompts.file(subjects).exists():
+            prompts.save(prompts.draw(pack, split, subjects), subjects)
     counts = {
         "families": len(set(split.family.values())),
         "held-out families": len({split.family[s] for s in split.held_out}),

@@ -22,6 +22,21 @@ STYLES: dict[str, Words] = {
 }
 """Style -> its word in a caption."""
 
+
+@dataclass(frozen=True)
+class Subject:
+    """What a model may learn to draw. categories: of its concepts; None for all."""
+
+    name: Words
+    categories: frozenset[str] | None = None
+
+
+SUBJECTS = {
+    "everything": Subject(Words("Everything", "全部")),
+    "nature": Subject(Words("Animals and plants", "动物与植物"), frozenset({"Animals & Nature"})),
+}
+"""Few concepts drawn well beat many blobs."""
+
 TONES = {"1f3fb", "1f3fc", "1f3fd", "1f3fe", "1f3ff"}
 
 _SYMBOLS = """
@@ -52,6 +67,10 @@ class Concept:
     name: Words
     keywords_en: tuple[str, ...]
     keywords_zh: tuple[str, ...]
+
+    def is_of(self, subjects: str) -> bool:
+        categories = SUBJECTS[subjects].categories
+        return categories is None or self.category in categories
 
     @property
     def base(self) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -57,6 +57,10 @@ class Pack:
     def places(self) -> dict[tuple[str, str], int]:
         """(slug, style) -> index of the picture."""
         return {(self.concepts[p.concept].slug, p.style): i for i, p in enumerate(self.pictures)}
+
+    def about(self, subjects: str, pictures: Iterable[int]) -> list[int]:
+        """Those of some pictures that show a subject."""
+        return [i for i in pictures if self.concepts[self.pictures[i].concept].is_of(subjects)]
 
 
 def cache_folder() -> Path:

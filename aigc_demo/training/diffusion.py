@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from aigc_demo.params import Range
+from aigc_demo.params import Choice, Range
 from aigc_demo.training import canvas, captions, export, prompts, sheets, tokens
+from aigc_demo.training.concepts import SUBJECTS
 from aigc_demo.training.data import SIZE, Pack
 from aigc_demo.training.loop import Chance, autocast, device, placed
 from aigc_demo.training.registry import require
@@ -48,18 +49,21 @@ def _count(en: str, zh: str, help_en: str, help_zh: str, low: float, high: float
 
 @dataclass(frozen=True)
 class DiffusionTraining(TrainingParams):
-    width: Annotated[
-        int,
-        _count(
-            "Width",
-            "宽度",
-            "Channels at 32x32; twice and 3.3 times as many below.",
-            "32×32 处的通道数；其下为 2 倍与 3.3 倍。",
-            16,
-            512,
-            16,
+    subjects: Annotated[
+        str,
+        Choice(
+            Words("Subjects", "题材"),
+            Words("What it learns to draw.", "学习绘制的内容。"),
+            {name: subject.name for name, subject in SUBJECTS.items()},
         ),
-    ] = 48
+    ] = "everything"
+    width: Annotated[int, _count("Width", "宽度", "Channels at 32x32.", "32×32 处的通道数。", 16, 512, 16)] = 48
+    width_middle: Annotated[
+        int, _count("Middle width", "中层宽度", "Channels at 16x16.", "16×16 处的通道数。", 16, 512, 16)
+    ] = 96
+    width_deep: Annotated[
+        int, _count("Deep width", "深层宽度", "Channels at 8x8.", "8×8 处的通道数。", 16, 512, 16)
+    ] = 160
     layers: Annotated[int, _count("Layers", "层数", "Residual blocks per size.", "每个尺寸的残差块数。", 1, 4)] = 1
     variants: Annotated[
         int,
@@ -83,12 +87,12 @@ class DiffusionTraining(TrainingParams):
 
 PRESETS: dict[str, DiffusionTraining] = {
     "smoke": DiffusionTraining(
-        steps=8, batch_size=8, warmup=2, width=16, variants=1, report_every=2, held_out_every=8, sheet_every=8,
+        steps=8, batch_size=8, warmup=2, width=16, width_middle=32, width_deep=48, variants=1, report_every=2, held_out_every=8, sheet_every=8,
         save_every=4, ema_decay=0.9, sheet_pictures=1,
     ),
     "cpu": DiffusionTraining(
-        steps=9000, batch_size=64, warmup=300, learning_rate=6e-4, weight_decay=0.01, held_out_every=1000,
-        sheet_every=1500, save_every=250, ema_decay=0.999,
+        subjects="nature", width=32, width_middle=80, steps=10000, batch_size=16, warmup=300, learning_rate=5e-4,
+        weight_decay=0.01, held_out_every=500, sheet_every=500, save_every=250, ema_decay=0.999,
     ),
     "gpu": DiffusionTraining(
         steps=24000, batch_size=256, warmup=1000, learning_rate=5e-4, weight_decay=0.01, variants=16,
@@ -122,7 +126,7 @@ class DiffusionTask:
             sample_size=SIZE // 4,
             in_channels=4,
             out_channels=4,
-            block_out_channels=(params.width, 2 * params.width, 10 * params.width // 3 // 16 * 16),
+            block_out_channels=(params.width, params.width_middle, params.width_deep),
             down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
             up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
             layers_per_block=params.layers,
@@ -131,8 +135,8 @@ class DiffusionTask:
             norm_num_groups=16,
         )
         self.groups: dict[str, torch.nn.Module] = {"unet": placed(unet)}
-        self.composer = captions.Composer(pack, split.train(pack), params.seed)
-        self.kept = split.families_kept(pack)
+        self.composer = captions.Composer(pack, pack.about(params.subjects, split.train(pack)), params.seed)
+        self.kept = pack.about(params.subjects, split.families_kept(pack))
         self.shelf = canvas.shelf(pack.pixels, SIZE, device())
         self.count = params.variants * len(self.composer.members)
         self.latents = torch.zeros(self.count, 4, SIZE // 4, SIZE // 4, dtype=torch.float16)
@@ -207,7 +211,7 @@ class DiffusionTask:
 
     def sheet(self) -> Image.Image:
         """The first of the committed prompts, alternately in both languages, each with its seed."""
-        rows = prompts.load()["sheet"][: self.params.sheet_pictures]
+        rows = prompts.load(self.params.subjects)["sheet"][: self.params.sheet_pictures]
         texts = [row["zh" if n % 2 else "en"] for n, row in enumerate(rows)]
         return sheets.grid(self.sample(texts, [row["seed"] for row in rows]), columns=8)
 

@@ -35,12 +35,14 @@ def prompted(weights: Path, pack: Pack, split: Split, folder: Path) -> list[Path
     """The 64 committed prompts in each language, each picture with its nearest training picture to the right."""
     import torch
 
-    pipeline = marks.load_pipeline(require(weights, "emoji-diffusion"))
+    home = require(weights, "emoji-diffusion")
+    subjects = shipped.settings(home).get("subjects", "everything")
+    pipeline = marks.load_pipeline(home)
     model, _ = shipped.load_clip(require(weights, "emoji-clip"))
-    learnt = torch.tensor(split.train(pack))
+    learnt = torch.tensor(pack.about(subjects, split.train(pack)))
     shelf = canvas.white(canvas.shelf(pack.pixels[learnt.numpy()], SIZE, device()))
     known = clip.embed_images(model, shelf)
-    rows = prompts.load()["sheet"]
+    rows = prompts.load(subjects)["sheet"]
     written = []
     for language in LANGUAGES:
         made = marks.draw(pipeline, [row[language] for row in rows], [row["seed"] for row in rows])

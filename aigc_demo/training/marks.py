@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aigc_demo.training import hue, judge, prompts
+from aigc_demo.training import hue, judge, prompts, shipped
 from aigc_demo.training.data import Pack
 from aigc_demo.training.diffusion import GUIDANCE, SAMPLING_STEPS
 from aigc_demo.training.loop import device
@@ -35,7 +35,8 @@ def examine_diffusion(folder: Path, weights: Path, pack: Pack, split: Split) -> 
 
     pipeline = load_pipeline(folder)
     net, styles = load_convnet(require(weights, "judge")), load_convnet(require(weights, "style"))
-    rows = [row for row in prompts.load()["exam"] if row["slug"] in net.labels]
+    asked = prompts.load(shipped.settings(folder).get("subjects", "everything"))
+    rows = [row for row in asked["exam"] if row["slug"] in net.labels]
     place = [net.labels.index(row["slug"]) for row in rows]
     style = [styles.labels.index(row["style"]) for row in rows]
     places = pack.places()
@@ -55,7 +56,7 @@ def examine_diffusion(folder: Path, weights: Path, pack: Pack, split: Split) -> 
     figures["top1_share_of_real"] = figures["top1_en"] / max(1e-9, ceiling["top1"])
     figures["chinese_share_of_english"] = figures["top5_zh"] / max(1e-9, figures["top5_en"])
     figures["style_share_of_real"] = figures["style_en"] / max(1e-9, ceiling["style"])
-    figures["colour_and_concept"] = _coloured(pipeline, net)
+    figures["colour_and_concept"] = _coloured(pipeline, net, asked["colours"])
     return Report(figures, {"real pictures": ceiling}, misses)
 
 
@@ -98,9 +99,9 @@ def _named(net: Any, styles: Any, pictures: torch.Tensor, place: list[int], styl
     }
 
 
-def _coloured(pipeline: Any, net: Any) -> float:
+def _coloured(pipeline: Any, net: Any, asked: list[prompts.Row]) -> float:
     """Share of the colour prompts whose dominant hue is the asked one *and* whose concept is in the top five."""
-    rows = [row for row in prompts.load()["colours"] if row["slug"] in net.labels]
+    rows = [row for row in asked if row["slug"] in net.labels]
     made = draw(pipeline, [row["en"] for row in rows], [row["seed"] for row in rows])
     best = judge.name_all(net, made).topk(5).indices.tolist()
     right = [

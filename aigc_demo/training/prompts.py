@@ -1,4 +1,4 @@
-"""The prompts that the diffusion model is judged by, drawn once and committed before it was trained.
+"""The prompts that a diffusion model is judged by, drawn once for what it may learn and committed before it was trained.
 
 `exam`: name + style, for the judge. `colours`: a colour that no style gives the thing by nature. `sheet`: the 64
 that a person looks at. Each is one row with both languages and its seed, so that no one can pick.
@@ -18,18 +18,25 @@ from aigc_demo.training.data import Pack
 from aigc_demo.training.splits import ASSETS, Split
 from aigc_demo.words import LANGUAGES
 
-FILE = ASSETS / "training" / "prompts.json"
+EXAM = 500
 SHEET = {"plain": 44, "colour": 10, "ground": 6, "several": 4}
 Row = dict[str, Any]
 
 
-def draw(pack: Pack, split: Split, *, seed: int = 500) -> dict[str, list[Row]]:
-    """All prompts, of concepts that may be learnt. Deterministic for a pack, a split and a seed."""
+def file(subjects: str) -> Path:
+    return ASSETS / "training" / f"prompts-{subjects}.json"
+
+
+def draw(pack: Pack, split: Split, subjects: str = "everything", *, seed: int = 500) -> dict[str, list[Row]]:
+    """All prompts, of concepts that may be learnt. Deterministic for a pack, a split, subjects and a seed."""
     dice = random.Random(seed)
-    known = [c for c, concept in enumerate(pack.concepts) if concept.slug not in split.held_out]
+    known = [c for c, it in enumerate(pack.concepts) if it.slug not in split.held_out and it.is_of(subjects)]
     natural = natural_colours(pack)
     tinted = [c for c in known if natural[c] and not captions.HAS_COLOUR.search(_names(pack, c))]
-    exam = [_row(pack, c, dice.choice(list(STYLES)), n) for n, c in enumerate(dice.sample(known, min(500, len(known))))]
+    asked = [(c, dice.choice(list(STYLES))) for c in dice.sample(known, min(EXAM, len(known)))]
+    others = sorted({(c, style) for c in known for style in STYLES} - set(asked))
+    asked += dice.sample(others, min(EXAM - len(asked), len(others)))
+    exam = [_row(pack, c, style, n) for n, (c, style) in enumerate(asked)]
     colours = [_colour(pack, c, natural[c], dice, n) for n, c in enumerate(dice.sample(tinted, min(200, len(tinted))))]
     kinds = [kind for kind, count in SHEET.items() for _ in range(count)]
     sheet = []
@@ -55,7 +62,8 @@ def natural_colours(pack: Pack) -> list[set[str]]:
     return found
 
 
-def save(rows: dict[str, list[Row]], path: Path = FILE) -> None:
+def save(rows: dict[str, list[Row]], subjects: str) -> None:
+    path = file(subjects)
     path.parent.mkdir(parents=True, exist_ok=True)
     parts = [
         f'"{name}": [\n' + ",\n".join(json.dumps(row, ensure_ascii=False) for row in part) + "\n]"
@@ -64,8 +72,8 @@ def save(rows: dict[str, list[Row]], path: Path = FILE) -> None:
     path.write_text("{\n" + ",\n".join(parts) + "\n}\n", encoding="utf-8")
 
 
-def load(path: Path = FILE) -> dict[str, list[Row]]:
-    return json.loads(path.read_text(encoding="utf-8"))
+def load(subjects: str = "everything") -> dict[str, list[Row]]:
+    return json.loads(file(subjects).read_text(encoding="utf-8"))
 
 
 def _colour(pack: Pack, concept: int, natural: set[str], dice: random.Random, seed: int) -> Row:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from aigc_demo.errors import UserError
+from aigc_demo.training.cards import RECIPE_FILE
 from aigc_demo.training.loop import device
 from aigc_demo.words import Words
 
@@ -84,6 +86,11 @@ def begin(groups: Mapping[str, Any], folder: Path) -> None:
             begun = True
     if not begun:
         raise _other(folder)
+
+
+def settings(folder: Path) -> dict[str, Any]:
+    """What a model was trained with, as it says itself."""
+    return json.loads((folder / RECIPE_FILE).read_text(encoding="utf-8"))["settings"]
 
 
 def digests(folder: Path) -> dict[str, str]:
