@@ -61,7 +61,7 @@ def compare(
         verdict = ""
         if target:
             reached = ratio >= target.ratio if target.at_least else ratio <= target.ratio
-            good = ratio > TOO_GOOD if faster_is_more else ratio < 1 / TOO_GOOD
+            good = ratio > TOO_GOOD if faster_is_more else ratio < 1 / TOO_GOOD and target.ratio >= 1
             fine &= reached
             verdict = f"{'>=' if target.at_least else '<='} {target.ratio:<5} {'ok' if reached else 'MISSED'}"
             verdict += "  better than can be: explain it" if good else ""

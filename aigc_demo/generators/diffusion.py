@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -232,17 +233,20 @@ class _Halt(Exception):
 
 
 def generate(
-    request: ImageParams, model: ImageModel, stopped: Callable[[], bool] = lambda: False
+    request: ImageParams, model: ImageModel, stopped: Callable[[], bool] = lambda: False, *, previews: bool = True
 ) -> Iterator[Step[Frame] | Done[ImageResult]]:
     """Steps of stage "denoise" (index over all pictures), of stage "decode" when the last is done, then Done.
 
     request: with its seed drawn (`resolved()`); -1 counts as 0. stopped: asked after every step; what is there then
-    is kept as a preview. Raises `Invalid` where model and request do not go together.
+    is kept as a preview. previews: whether the steps hold a look inside. Raises `Invalid` where model and request do
+    not go together.
     """
-    return on_worker(lambda emit: _draw(request, model, stopped, emit), name="denoise")
+    return on_worker(lambda emit: _draw(request, model, stopped, previews, emit), name="denoise")
 
 
-def _draw(request: ImageParams, model: ImageModel, stopped: Callable[[], bool], emit: Emit[Any]) -> None:
+def _draw(
+    request: ImageParams, model: ImageModel, stopped: Callable[[], bool], previews: bool, emit: Emit[Any]
+) -> None:
     import torch
 
     begun = time.perf_counter()
@@ -270,7 +274,8 @@ def _draw(request: ImageParams, model: ImageModel, stopped: Callable[[], bool], 
         marks.append(time.perf_counter())
         meter.sample()
         done = len(pictures) // together if together else 0
-        emit(Step("denoise", done * count + index + 1, len(rounds) * count, watch.frame(tensors.get("latents"))))
+        seen = watch.frame(tensors.get("latents")) if previews else None
+        emit(Step("denoise", done * count + index + 1, len(rounds) * count, seen))
         if stopped():
             raise _Halt
         return {}
@@ -282,7 +287,7 @@ def _draw(request: ImageParams, model: ImageModel, stopped: Callable[[], bool], 
         else:
             emit(Step("denoise", 0, None))  # it cannot be looked into; say at least what is being done
         try:
-            with watch, torch.no_grad():
+            with watch if previews else nullcontext(), torch.no_grad():
                 made = pipeline(**arguments).images
         except _Halt:
             finish = "stopped"
