@@ -12,7 +12,8 @@ from aigc_demo.words import Words
 torch = pytest.importorskip("torch")
 pytest.importorskip("huggingface_hub")
 
-from aigc_demo.training import gan_marks, gan_nets, metrics  # noqa: E402  they import torch
+from aigc_demo.nets import gan as gan_nets  # noqa: E402  they import torch
+from aigc_demo.training import gan_marks, metrics  # noqa: E402  they import torch
 
 
 @pytest.fixture(scope="module")

@@ -62,7 +62,7 @@ def test_the_posteriors_of_an_exported_model_are_a_unit_normal_together(weights:
 
 # Whitening only renames the latent: what is decoded, and what lies halfway, must stay as it was trained.
 def test_whitening_changes_no_picture(pictures) -> None:
-    from aigc_demo.training.vectorvae import VectorVae
+    from aigc_demo.nets.vectorvae import VectorVae
 
     torch.manual_seed(0)
     vae = VectorVae(SIDE, 64, 8).eval()
@@ -81,7 +81,7 @@ def test_whitening_changes_no_picture(pictures) -> None:
 # The largest preset is what may be shipped: a Space's git refuses plain files over 10 MB, and ours end at 9 MiB.
 @pytest.mark.parametrize("preset", ["cpu", "gpu"])
 def test_a_preset_fits_the_file_limit(preset: str) -> None:
-    from aigc_demo.training.vectorvae import VectorVae
+    from aigc_demo.nets.vectorvae import VectorVae
 
     params = morph.PRESETS[preset]
     vae = VectorVae(SIDE, params.latent, params.width)

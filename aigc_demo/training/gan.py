@@ -118,7 +118,7 @@ class GanTask:
     def __init__(self, params: GanParams, pack: Pack, split: Split, weights: Path):
         import torch
 
-        from aigc_demo.training.gan_nets import Discriminator, Generator
+        from aigc_demo.nets.gan import Discriminator, Generator
 
         torch.manual_seed(params.seed)
         self.params = params

@@ -89,8 +89,8 @@ class MorphTask:
     def __init__(self, params: MorphParams, pack: Pack, split: Split, weights: Path):
         import torch
 
+        from aigc_demo.nets.vectorvae import VectorVae
         from aigc_demo.training.critics import ClipFeatures, PatchCritic
-        from aigc_demo.training.vectorvae import VectorVae
 
         torch.manual_seed(params.seed)
         self.params = params

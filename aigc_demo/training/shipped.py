@@ -41,7 +41,7 @@ def load_convnet(folder: Path) -> Any:
 
 def load_gan(folder: Path) -> tuple[Any, Any]:
     """(Generator, Discriminator) in float32."""
-    from aigc_demo.training.gan_nets import Discriminator, Generator
+    from aigc_demo.nets.gan import Discriminator, Generator
 
     parts = (Generator, "generator"), (Discriminator, "discriminator")
     made = [kind.from_pretrained(folder / part, local_files_only=True).float() for kind, part in parts]
@@ -60,7 +60,7 @@ def load_vae(folder: Path) -> Any:
 
 
 def load_morph(folder: Path) -> Any:
-    from aigc_demo.training.vectorvae import VectorVae
+    from aigc_demo.nets.vectorvae import VectorVae
 
     return VectorVae.from_pretrained(folder, local_files_only=True).float().to(device()).eval()
 
