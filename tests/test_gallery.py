@@ -23,6 +23,7 @@ from aigc_demo.ui import film as film_module
 from aigc_demo.ui import gallery as gallery_module
 from aigc_demo.ui.film import film
 from aigc_demo.ui.gallery import STATIC, gallery
+from aigc_demo.words import Words
 
 CANARY = "<img src=x onerror=window.__pwned=1>"
 STEPS = 12
@@ -96,7 +97,7 @@ class Stand:
     def __init__(self, folder: Path):
         self.folder = folder
         with gr.Blocks(title="stand") as self.blocks:
-            shown = film(elem_id="film")
+            shown = film({"guidance_scale": Words("Guidance", "引导强度")}, elem_id="film")
             kept = gallery(elem_id="gallery")
             given, give = gr.Textbox(elem_id="given", visible="hidden"), gr.Button("give", elem_id="give")
             stream = gr.Button("stream", elem_id="stream")
@@ -120,6 +121,7 @@ class Stand:
             stream.click(run, None, shown)
             for name in ("reuse", "reuse_seed", "edit"):
                 getattr(kept, name)(on(name), None, heard)
+            shown.hold(on("hold"), None, heard)
         _, self.url, _ = self.blocks.launch(
             prevent_thread_lock=True,
             quiet=True,
@@ -492,11 +494,13 @@ def test_two_pictures_are_compared_with_keys_alone(visitor: Visitor) -> None:
     for _ in range(20):
         page.keyboard.press("ArrowRight")
     assert (
-        page.evaluate("getComputedStyle(document.querySelector('.gl-wipe img + img')).clipPath")
+        page.evaluate("getComputedStyle(document.querySelector('.aigc-gallery .aigc-wipe img + img')).clipPath")
         == "inset(0px 30% 0px 0px)"
     )
     assert wipe.get_attribute("aria-valuetext") == "70% of the left picture, 30% of the right one"
-    boxes = page.locator(".gl-wipe img").evaluate_all("(all) => all.map((one) => one.getBoundingClientRect().width)")
+    boxes = page.locator(".aigc-gallery .aigc-wipe img").evaluate_all(
+        "(all) => all.map((one) => one.getBoundingClientRect().width)"
+    )
     assert boxes[0] == boxes[1]
     rows = page.locator(".gl-differences tbody tr").evaluate_all(
         "(rows) => rows.map((row) => [...row.children].map((cell) => cell.textContent))"
@@ -648,5 +652,32 @@ def test_a_phone_needs_no_sideways_scroll(browser: Any, stand: Stand) -> None:
         assert visitor.sideways() <= 0
         visitor.press("Compare")
         visitor.pick(8)
-        visitor.page.wait_for_selector(".gl-wipe")
+        visitor.page.wait_for_selector(".aigc-gallery .aigc-wipe")
         assert visitor.sideways() <= 0
+
+
+# Two settings from the same noise, side by side at the same share of their steps: what a held run is for.
+def test_a_held_run_is_compared_with_the_next(visitor: Visitor) -> None:
+    page = visitor.page
+    first, second = [frame(n) for n in range(1, 5)], [frame(n, pull=0.2) for n in range(1, STEPS + 1)]
+    visitor.give(payload(first, settings={"seed": 5, "guidance_scale": 4, "prompt": CANARY}))
+    page.get_by_role("button", name="Hold to compare").click()
+    assert visitor.heard() == {"event": "hold", "seed": 5}
+    assert page.locator(".fm-held").is_visible()
+    assert not page.locator(".fm-compared").is_visible(), "a run is not compared with itself"
+
+    visitor.give(payload(second, settings={"seed": 5, "guidance_scale": 8, "prompt": CANARY}))
+    page.wait_for_selector(".fm-compared", state="visible")
+    rows = page.locator(".fm-differences tr").evaluate_all("(all) => all.map((row) => row.innerText.split('\\t'))")
+    assert rows == [["", "Held run (left)", "This run (right)"], ["Guidance", "4", "8"]]
+    left, right = page.get_by_alt_text("Held run (left)"), page.get_by_alt_text("This run (right)")
+    assert (left.get_attribute("src"), right.get_attribute("src")) == (first[-1]["guess"], second[-1]["guess"])
+    page.locator(".fm-slider").fill("0")
+    assert (left.get_attribute("src"), right.get_attribute("src")) == (first[0]["guess"], second[0]["guess"])
+
+    visitor.give(payload(second, settings={"seed": 6, "guidance_scale": 8, "prompt": "another"}))
+    page.get_by_text("The seeds differ").wait_for()
+    assert page.evaluate("window.__pwned") is None
+    page.get_by_role("button", name="Let go").click()
+    assert not page.locator(".fm-compared").is_visible()
+    assert visitor.sideways() <= 0

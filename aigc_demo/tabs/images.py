@@ -115,7 +115,9 @@ def _layout(engine: Engine, say: Catalogue) -> Parts:
                 interactive=False,
             )
             part["status"] = gr.HTML(elem_id="images-status")
-            part["film"] = film(elem_id="images-film")
+            part["film"] = film(
+                {name: marker.label for name, (_, marker) in ImageParams.markers().items()}, elem_id="images-film"
+            )
         with gr.Column(scale=2, min_width=300, elem_classes="aigc-settings"):
             part["model_note"] = place_model(form, engine, IMAGES)
             for name in ("style", "num_inference_steps", "guidance_scale", "seed"):
@@ -201,6 +203,7 @@ def _bind(engine: Engine, parts: Parts, language: gr.Textbox, arrived: Dependenc
     reused = parts.kept.reuse(at_once(images_page.reuse), **options)
     parts.kept.reuse_seed(at_once(lambda event, chosen: images_page.reuse(event, chosen, ("seed",))), **options)
     edited = parts.kept.edit(at_once(images_page.edit), **options)
+    parts.film.hold(at_once(images_page.hold), **options)
 
     def restore(file: Any, chosen: str) -> dict[Any, Any]:
         with told_in(chosen):

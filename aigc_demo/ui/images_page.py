@@ -137,6 +137,7 @@ def _finished(done: Done[ImageResult], film: dict[str, Any], language: str) -> U
     shown = [(path, str(own["settings"]["seed"])) for path, own in kept]
     steps = len(film["frames"])
     film |= {"live": False, "append": False, "step": steps, "total": steps, "eta": None}
+    film["settings"] = {name: value for name, value in done.recipe["settings"].items() if value not in (None, "")}
     return Update(
         film=film if steps else None,
         pictures=shown,
@@ -217,6 +218,11 @@ def _restored(settings: Mapping[str, Any], language: str) -> Update:
         status=facts.note(said.to(language)),
         final=True,
     )
+
+
+def hold(event: Mapping[str, Any], _language: str) -> Update:
+    """The run that is shown is to be compared with the next one, which therefore begins from the same noise."""
+    return Update(settings={"seed": ImageParams.of({"seed": event.get("seed")}).seed})
 
 
 def edit(event: Mapping[str, Any], language: str) -> Update:

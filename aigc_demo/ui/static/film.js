@@ -1,7 +1,8 @@
 // The film of a picture (ui/film.py): large while it is being made; afterwards a strip of its steps, and at the
-// selected one the noisy latent, the guess of the clean picture, and the guidance's pull. It has no events.
+// selected one the noisy latent, the guess of the clean picture, and the guidance's pull. A run can be held, to be
+// compared with the next one step by step. Its event: 'hold'.
 //
-// Runs once per component, with gradio's element, props and watch in scope.
+// Runs once per component, with gradio's element, props, watch and trigger in scope.
 
 const words = props.words[window.aigc.language];
 const say = (key, values = {}) => words[key].replace(/\{(\w+)\}/g, (_, name) => values[name]);
@@ -25,7 +26,8 @@ const root = element.querySelector(".aigc-film") || element;
 const SPEAK_EVERY = 5000; // milliseconds between two announcements of the progress
 const THUMB = 46; // pixels that a thumbnail of the strip needs at least
 const FRAMES_A_SECOND = 8;
-const state = { live: false, frames: [], step: 0, total: 0, count: 1, size: [1, 1], at: 0, spoken: 0, playing: 0 };
+const state = { live: false, frames: [], settings: {}, step: 0, total: 0, count: 1, size: [1, 1], at: 0, spoken: 0, playing: 0,
+  held: null }; // held: the frames and settings of a run
 
 const picture = (alt) => Object.assign(make("img"), { alt, draggable: false });
 const panel = (key) => {
@@ -51,12 +53,18 @@ const label = Object.assign(make("label", "", words.step), { htmlFor: slider.id 
 const where = make("output", "");
 where.htmlFor = slider.id;
 const play = Object.assign(make("button", "aigc-small"), { type: "button" });
+const keep = Object.assign(make("button", "aigc-small"), { type: "button" });
 const chart = make("div", "fm-chart"), dot = make("i", "fm-dot"), pulled = make("b");
 const pull = make("div", "fm-pull", make("p", "fm-title", words.pull, pulled), chart, make("p", "", words.pull_help));
 const without = make("p", "fm-without", words.pull_none);
 const scale = make("div", "fm-scale", strip, slider, pull);
-const done = make("div", "fm-done", make("div", "fm-pair", noisy.frame, guess.frame),
-  make("div", "fm-line", label, where, play), scale, without);
+const waiting = make("p", "fm-held", words.held);
+const before = picture(words.left), after = picture(words.right);
+const both = aigc.wipe(before, after, words.wipe, (at) => say("wiped", { a: at, b: 100 - at }));
+const differences = make("table", "fm-differences");
+const compared = make("figure", "fm-compared", make("figcaption", "", words.compared), both.box, both.slider, differences);
+const done = make("div", "fm-done", compared, make("div", "fm-pair", noisy.frame, guess.frame),
+  make("div", "fm-line", label, where, play, keep), waiting, scale, without);
 
 const empty = make("p", "fm-empty", words.empty);
 const spoken = make("p", "fm-spoken");
@@ -80,6 +88,7 @@ function update() {
   const was = state.live;
   state.frames = take(value);
   state.live = !!value.live;
+  state.settings = value.settings || {};
   state.step = value.step || 0;
   state.total = value.total || state.frames.length;
   state.count = Math.max(1, value.count || 1);
@@ -125,6 +134,7 @@ function showDone() {
   play.hidden = n < 2;
   drawStrip();
   drawChart();
+  compare();
   select(n - 1);
 }
 
@@ -177,6 +187,11 @@ function select(at) {
   slider.value = state.at;
   slider.setAttribute("aria-valuetext", told);
   where.textContent = told;
+  if (!compared.hidden) {
+    const { frames } = state.held, share = state.at / Math.max(1, state.frames.length - 1);
+    before.src = frames[Math.round(share * (frames.length - 1))].guess;
+    after.src = frame.guess;
+  }
   scale.style.setProperty("--fm-at", `${middle(state.at)}%`);
   mark();
   if (pull.hidden) return;
@@ -198,6 +213,36 @@ for (const area of [strip, chart]) {
   area.addEventListener("pointermove", (event) => { if (area.hasPointerCapture(event.pointerId)) follow(event); });
 }
 new ResizeObserver(() => { if (!state.live && state.frames.length) drawStrip(); }).observe(strip);
+
+// ---- two runs -------------------------------------------------------------------------------------------------
+
+const text = (value) => (typeof value === "string" ? value : value === undefined ? "–" : JSON.stringify(value));
+
+// Shows what is held beside this run; a run is not compared with its like.
+function compare() {
+  const { held, settings } = state, own = held && JSON.stringify(held.settings) === JSON.stringify(settings);
+  keep.hidden = !!held && !own;
+  keep.textContent = held ? words.free : words.hold;
+  waiting.hidden = !own;
+  compared.hidden = !held || own;
+  if (compared.hidden) return;
+  keep.hidden = false;
+  both.box.style.setProperty("--wipe-shape", (state.size[0] * state.count) / state.size[1]);
+  both.box.style.setProperty("--wipe-wide", "400px");
+  const names = Object.keys({ ...held.settings, ...settings }).filter((name) => text(held.settings[name]) !== text(settings[name]));
+  const cell = (scope, content) => Object.assign(make("th", "", content), { scope });
+  const rows = names.map((name) => make("tr", "", cell("row", props.labels[window.aigc.language][name] || name),
+    make("td", "", text(held.settings[name])), make("td", "", text(settings[name]))));
+  const head = make("tr", "", make("td"), cell("col", words.left), cell("col", words.right));
+  const note = make("caption", "", words.noise);
+  differences.replaceChildren(...(names.includes("seed") ? [note] : []), head, ...rows);
+}
+
+keep.addEventListener("click", () => {
+  state.held = state.held ? null : { frames: state.frames, settings: state.settings };
+  compare();
+  if (state.held) trigger("hold", { seed: state.settings.seed });
+});
 
 // ---- playing --------------------------------------------------------------------------------------------------
 

@@ -267,26 +267,9 @@ function one(row) {
 // ---- two pictures ---------------------------------------------------------------------------------------------
 
 function two(a, b) {
-  const left = large(a), right = large(b), line = make("i");
-  const box = make("div", "gl-wipe", right, left, line);
-  box.style.setProperty("--gl-shape", a.width / a.height);
-  box.style.setProperty("--gl-wide", `${Math.max(LEAST, a.width, b.width)}px`);
-  const slider = Object.assign(make("input"), { type: "range", min: 0, max: 100, step: 1, value: 50 });
-  slider.setAttribute("aria-label", words.wipe);
-  const wipe = (to) => {
-    slider.value = to;
-    box.style.setProperty("--gl-at", `${slider.value}%`);
-    slider.setAttribute("aria-valuetext", say("wiped", { a: slider.value, b: 100 - slider.value }));
-  };
-  const follow = (event) => {
-    const place = box.getBoundingClientRect();
-    wipe((100 * (event.clientX - place.left)) / place.width);
-  };
-  slider.addEventListener("input", () => wipe(slider.value));
-  box.addEventListener("pointerdown", (event) => { box.setPointerCapture(event.pointerId); follow(event); });
-  box.addEventListener("pointermove", (event) => { if (box.hasPointerCapture(event.pointerId)) follow(event); });
-  for (const image of [left, right]) image.draggable = false;
-  wipe(50);
+  const { box, slider } = aigc.wipe(large(a), large(b), words.wipe, (at) => say("wiped", { a: at, b: 100 - at }));
+  box.style.setProperty("--wipe-shape", a.width / a.height);
+  box.style.setProperty("--wipe-wide", `${Math.max(LEAST, a.width, b.width)}px`);
 
   const rows = differences(a, b), table = make("table", "gl-differences");
   const cell = (text) => Object.assign(make("th", "", text), { scope: "col" });

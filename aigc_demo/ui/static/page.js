@@ -44,6 +44,31 @@
     return full ? Response.json({ detail: FULL[language] }, { status: 429 }) : response;
   };
 
+  // ---- two pictures in one box, the left one cut off at a line -----------------------------------------------------
+
+  // label: of the slider; told: (percent of the left one) -> what it says. Returns { box, slider }.
+  function wipe(left, right, label, told) {
+    const box = Object.assign(document.createElement("div"), { className: "aigc-wipe" });
+    box.append(right, left, document.createElement("i"));
+    const slider = Object.assign(document.createElement("input"), { type: "range", min: 0, max: 100, step: 1 });
+    slider.setAttribute("aria-label", label);
+    const to = (percent) => {
+      slider.value = percent;
+      box.style.setProperty("--wipe-at", `${slider.value}%`);
+      slider.setAttribute("aria-valuetext", told(+slider.value));
+    };
+    const follow = (event) => {
+      const place = box.getBoundingClientRect();
+      to((100 * (event.clientX - place.left)) / place.width);
+    };
+    slider.addEventListener("input", () => to(slider.value));
+    box.addEventListener("pointerdown", (event) => { box.setPointerCapture(event.pointerId); follow(event); });
+    box.addEventListener("pointermove", (event) => { if (box.hasPointerCapture(event.pointerId)) follow(event); });
+    for (const image of [left, right]) image.draggable = false;
+    to(50);
+    return { box, slider };
+  }
+
   // ---- the database --------------------------------------------------------------------------------------------
 
   const VERSION = 2;
@@ -309,5 +334,5 @@
     setTimeout(() => URL.revokeObjectURL(link.href), 10000);
   }
 
-  window.aigc = { ...window.aigc, language, setLanguage, store, pictures, download, draft: () => tab.get(DRAFT) || "" };
+  window.aigc = { ...window.aigc, language, setLanguage, store, pictures, wipe, download, draft: () => tab.get(DRAFT) || "" };
 })();
