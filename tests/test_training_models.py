@@ -231,7 +231,7 @@ def test_the_pipeline_reads_words_as_clip_does_and_stores_them_once(weights: Pat
         assert torch.allclose(
             pipeline.text_encoder(ids)[0], model.text_model(input_ids=ids).last_hidden_state, atol=1e-5
         )
-    assert pipeline.vae_scale_factor == 4
+    assert pipeline.vae_scale_factor == 8
     assert pipeline.scheduler.config.prediction_type == "v_prediction"
     assert {part.dtype for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder)} == {torch.float32}
 

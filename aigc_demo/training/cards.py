@@ -19,8 +19,8 @@ ABOUT: dict[str, Words] = {
         "它只认识训练过的概念，对其他概念不作零样本承诺。",
     ),
     "emoji-vae": Words(
-        "An autoencoder for emoji-style pictures: 128 px to a 32x32x4 latent and back.",
-        "表情风格图片的自编码器：128 像素与 32×32×4 潜变量互相转换。",
+        "An autoencoder for emoji-style pictures: 128 px to a small latent of four channels and back.",
+        "表情风格图片的自编码器：128 像素的图片与四通道的小潜变量互相转换。",
     ),
     "emoji-diffusion": Words(
         "A complete Stable-Diffusion-style pipeline for one narrow thing: emoji-style pictograms at 128 px, asked for in "

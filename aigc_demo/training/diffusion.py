@@ -57,13 +57,22 @@ class DiffusionTraining(TrainingParams):
             {name: subject.name for name, subject in SUBJECTS.items()},
         ),
     ] = "everything"
-    width: Annotated[int, _count("Width", "宽度", "Channels at 32x32.", "32×32 处的通道数。", 16, 512, 16)] = 48
-    width_middle: Annotated[
-        int, _count("Middle width", "中层宽度", "Channels at 16x16.", "16×16 处的通道数。", 16, 512, 16)
+    width_32: Annotated[
+        int,
+        _count(
+            "Width at 32",
+            "32 处宽度",
+            "Channels at 32x32, where emoji-vae's latents are so large.",
+            "32×32 处的通道数，仅当 emoji-vae 的潜变量有这么大。",
+            16,
+            512,
+            16,
+        ),
+    ] = 48
+    width_16: Annotated[
+        int, _count("Width at 16", "16 处宽度", "Channels at 16x16.", "16×16 处的通道数。", 16, 512, 16)
     ] = 96
-    width_deep: Annotated[
-        int, _count("Deep width", "深层宽度", "Channels at 8x8.", "8×8 处的通道数。", 16, 512, 16)
-    ] = 160
+    width_8: Annotated[int, _count("Width at 8", "8 处宽度", "Channels at 8x8.", "8×8 处的通道数。", 16, 512, 16)] = 160
     layers: Annotated[int, _count("Layers", "层数", "Residual blocks per size.", "每个尺寸的残差块数。", 1, 4)] = 1
     variants: Annotated[
         int,
@@ -87,11 +96,11 @@ class DiffusionTraining(TrainingParams):
 
 PRESETS: dict[str, DiffusionTraining] = {
     "smoke": DiffusionTraining(
-        steps=8, batch_size=8, warmup=2, width=16, width_middle=32, width_deep=48, variants=1, report_every=2, held_out_every=8, sheet_every=8,
+        steps=8, batch_size=8, warmup=2, width_32=16, width_16=32, width_8=48, variants=1, report_every=2, held_out_every=8, sheet_every=8,
         save_every=4, ema_decay=0.9, sheet_pictures=1,
     ),
     "cpu": DiffusionTraining(
-        subjects="nature", width=32, width_middle=80, steps=10000, batch_size=16, warmup=300, learning_rate=5e-4,
+        subjects="nature", width_16=64, width_8=128, steps=20000, batch_size=16, warmup=300, learning_rate=5e-4,
         weight_decay=0.01, held_out_every=500, sheet_every=500, save_every=250, ema_decay=0.999,
     ),
     "gpu": DiffusionTraining(
@@ -122,13 +131,17 @@ class DiffusionTask:
         self.vae = placed(load_vae(require(weights, "emoji-vae"))).requires_grad_(False)
         schedule: Any = DDPMScheduler(**SCHEDULE)
         self.signal = schedule.alphas_cumprod.to(device())
+        self.side = SIZE // 2 ** (len(self.vae.config.block_out_channels) - 1)
+        levels = [(params.width_16, "CrossAttn"), (params.width_8, "CrossAttn")]
+        if self.side > 16:  # where a place is smaller than anything that words name, none are read
+            levels.insert(0, (params.width_32, ""))
         unet = UNet2DConditionModel(
-            sample_size=SIZE // 4,
+            sample_size=self.side,
             in_channels=4,
             out_channels=4,
-            block_out_channels=(params.width, params.width_middle, params.width_deep),
-            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-            up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+            block_out_channels=tuple(width for width, _ in levels),
+            down_block_types=tuple(f"{kind}DownBlock2D" for _, kind in levels),
+            up_block_types=tuple(f"{kind}UpBlock2D" for _, kind in reversed(levels)),
             layers_per_block=params.layers,
             cross_attention_dim=self.text_width,
             attention_head_dim=4,
@@ -139,7 +152,7 @@ class DiffusionTask:
         self.kept = pack.about(params.subjects, split.families_kept(pack))
         self.shelf = canvas.shelf(pack.pixels, SIZE, device())
         self.count = params.variants * len(self.composer.members)
-        self.latents = torch.zeros(self.count, 4, SIZE // 4, SIZE // 4, dtype=torch.float16)
+        self.latents = torch.zeros(self.count, 4, self.side, self.side, dtype=torch.float16)
 
     def prepare(self) -> Iterator[tuple[int, int]]:
         """Compose and encode every draw that the run will use; yields (done, total)."""
@@ -222,7 +235,7 @@ class DiffusionTask:
 
         scheduler: Any = DDIMScheduler(**SCHEDULE)
         scheduler.set_timesteps(SAMPLING_STEPS)
-        shape = (1, 4, SIZE // 4, SIZE // 4)
+        shape = (1, 4, self.side, self.side)
         latents = torch.cat([torch.randn(shape, generator=torch.Generator().manual_seed(s)) for s in seeds]).to(
             device()
         )

@@ -1,7 +1,8 @@
-"""emoji-vae: the autoencoder of the latent diffusion model (Rombach et al., arXiv 2112.10752), 128 px to 32x32x4.
+"""emoji-vae: the autoencoder of the latent diffusion model (Rombach et al., arXiv 2112.10752), 128 px to 16x16x4 or
+32x32x4.
 
 Fully convolutional, so it learns from crops. There is no attention in its middle and a picture's side may be
-any multiple of four.
+any multiple of eight, or of four.
 """
 
 from __future__ import annotations
@@ -35,13 +36,29 @@ class VaeParams(OpposedParams):
         int,
         Range(
             Words("Width", "宽度"),
-            Words("Channels at full size; doubled twice.", "全尺寸处的通道数，之后翻倍两次。"),
+            Words(
+                "Channels at full size; doubled twice, then a quarter more.",
+                "全尺寸处的通道数，之后翻倍两次，再增加四分之一。",
+            ),
             8,
             256,
             8,
         ),
     ] = 24
-    crop: Annotated[int, Range(Words("Crop", "裁剪"), Words("Side in pixels.", "边长（像素）。"), 32, SIZE, 4)] = 64
+    halvings: Annotated[
+        int,
+        Range(
+            Words("Halvings", "减半次数"),
+            Words(
+                "How often the side is halved. A smaller latent loses more of a picture, and is learnt from sooner.",
+                "边长减半的次数。潜变量越小，画面损失越多，但在其上学习越快。",
+            ),
+            2,
+            3,
+            1,
+        ),
+    ] = 3
+    crop: Annotated[int, Range(Words("Crop", "裁剪"), Words("Side in pixels.", "边长（像素）。"), 32, SIZE, 8)] = 64
     edges: Annotated[float, weight("Edges", "边缘", "Weight of gradient differences.", "梯度差的权重。")] = 0.5
     kl: Annotated[float, weight("KL", "KL", "Pull of the latents to a unit normal.", "将潜变量拉向标准正态。")] = 1e-6
 
@@ -56,7 +73,7 @@ PRESETS: dict[str, VaeParams] = {
         sheet_every=600, save_every=200, ema_decay=0.995,
     ),
     "gpu": VaeParams(
-        steps=20000, batch_size=64, warmup=500, learning_rate=1e-3, weight_decay=0.01, width=32, features=0.1,
+        steps=20000, batch_size=64, warmup=500, learning_rate=1e-3, weight_decay=0.01, width=32, halvings=2, features=0.1,
         adversary=0.02, adversary_from=14000, held_out_every=2000, sheet_every=4000, save_every=2000, report_every=100,
     ),
 }  # fmt: skip
@@ -74,11 +91,11 @@ class VaeTask:
 
         torch.manual_seed(params.seed)
         self.params = params
-        widths = tuple(params.width * factor for factor in (1, 2, 4))
+        widths = tuple(params.width * times for times in (1, 2, 4, 5))[: params.halvings + 1]
         vae = AutoencoderKL(
             block_out_channels=widths,
-            down_block_types=("DownEncoderBlock2D",) * 3,
-            up_block_types=("UpDecoderBlock2D",) * 3,
+            down_block_types=("DownEncoderBlock2D",) * len(widths),
+            up_block_types=("UpDecoderBlock2D",) * len(widths),
             layers_per_block=1,
             latent_channels=4,
             norm_num_groups=8,
