@@ -9,6 +9,7 @@ It knows no page. A line of Python runs a request as the page does:
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -38,7 +39,8 @@ class Family:
 
     load: (folder, device, spec) -> model. generate: (request, model, stopped) -> steps and Done.
     adopt: makes a spec for a model that is not a row, from its id, its name and its source.
-    index: the file that makes a folder under models/ one of this family's. lighter: what to ask for when memory ran out.
+    index: the file that makes a folder under models/ one of this family's, if `holds` says so of what it reads there.
+    lighter: what to ask for when memory ran out.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Family:
     generate: Callable[[Any, Any, Callable[[], bool]], Iterator[Step[Any] | Done[Any]]]
     adopt: Callable[..., ModelSpec]
     index: str = "config.json"
+    holds: Callable[[Mapping[str, Any]], bool] = lambda _index: True
     lighter: Words = LESS
 
 
@@ -95,7 +98,7 @@ class Engine:
 
     def folders(self, family: Family) -> list[Path]:
         """The family's model folders that a person put under models/."""
-        return [folder for folder in dropped_in(self.places.models) if main_index(folder) == family.index]
+        return [folder for folder in dropped_in(self.places.models) if _is_of(family, folder)]
 
     def folder_id(self, folder: Path) -> str:
         return FOLDER + folder.relative_to(self.places.models).as_posix()
@@ -192,6 +195,17 @@ class Engine:
         model = {"id": spec.id, "name": spec.name, "licence": spec.licence}
         model |= {"origin": found.origin, "revision": found.revision}
         return recipe.stamp(family.name, request, model, self.device, done.timings, done.figures)
+
+
+def _is_of(family: Family, folder: Path) -> bool:
+    """Whether the folder is one of the family's. A damaged one is everybody's: who chooses it is told what is wrong."""
+    if main_index(folder) != family.index:
+        return False
+    try:
+        index = json.loads((folder / family.index).read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return True
+    return not isinstance(index, dict) or family.holds(index)
 
 
 def _file_bytes(folder: Path) -> int:

@@ -122,6 +122,7 @@ TEXT = Family(
     load=_load,
     generate=generate,
     adopt=_adopt,
+    holds=lambda config: "model_type" in config,
     lighter=Words(
         "Shorten the prompt or the answer, or choose a smaller model.", "请缩短提示词或回答，或选择更小的模型。"
     ),
