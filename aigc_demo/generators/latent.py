@@ -238,14 +238,14 @@ def rebuild(
 def walk(
     request: WalkParams, model: LatentModel, stopped: Callable[[], bool] = lambda: False
 ) -> Iterator[Step[tuple[Image.Image, ...]] | Done[Walked]]:
-    """Steps of stage "decode" with the frames that are new, then Done. stopped: asked after every batch of frames."""
+    """Steps of stage "frames" with the frames that are new, then Done. stopped: asked after every batch of frames."""
     return on_worker(lambda emit: _walk(request, model, stopped, emit), name="walk")
 
 
 def draw_prior(
     request: PriorParams, model: LatentModel, stopped: Callable[[], bool] = lambda: False
 ) -> Iterator[Step[tuple[Image.Image, ...]] | Done[tuple[Image.Image, ...]]]:
-    """Steps of stage "decode" with the pictures that are new, then Done with all of them."""
+    """Steps of stage "frames" with the pictures that are new, then Done with all of them."""
     return on_worker(lambda emit: _draw_prior(request, model, stopped, emit), name="prior")
 
 
@@ -325,7 +325,7 @@ def _walk(request: WalkParams, model: LatentModel, stopped: Callable[[], bool], 
         # pixels have no sphere that pictures lie on: their way is straight, or as curved as the latents'
         through = latent_paths.SPLINE if request.path == latent_paths.SPLINE else latent_paths.LINEAR
         crossfade += pictures(torch.stack([latent_paths.point(ends, through, *place, request.loop) for place in part]))
-        emit(Step("decode", len(frames), len(places), tuple(made)))
+        emit(Step("frames", len(frames), len(places), tuple(made)))
         if stopped() and len(frames) < len(places):
             finish = "stopped"
             break
@@ -359,7 +359,7 @@ def _draw_prior(request: PriorParams, model: LatentModel, stopped: Callable[[], 
         noise = [torch.randn(shape, generator=torch.Generator().manual_seed(max(request.seed, 0) + n)) for n in part]
         new = decoded(model, torch.stack(noise) * request.temperature)
         made += new
-        emit(Step("decode", len(made), request.num_images, tuple(new)))
+        emit(Step("frames", len(made), request.num_images, tuple(new)))
         if stopped() and len(made) < request.num_images:
             finish = "stopped"
             break

@@ -101,6 +101,7 @@ def _examples(options: argparse.Namespace) -> int:
     from aigc_demo.training import examples
 
     pack, split = data.load(options.cache), splits.load()
+    print(examples.samples(pack, options.out / "samples"))
     print(examples.reconstructions(options.weights, pack, split, options.out))
     if (options.weights / "emoji-diffusion").exists():
         print(*examples.prompted(options.weights, pack, split, options.out), sep="\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,25 @@ RECONSTRUCTED = 48
 MORPHS, FRAMES = 12, 8
 TRUNCATIONS = (0.5, 0.7, 1.0)
 PER_TRUNCATION = 48
+SAMPLES = (
+    ("dragon", "fluent"),
+    ("dolphin", "flat"),
+    ("butterfly", "noto"),
+    ("castle", "twemoji"),
+    ("cat-face", "fluent"),
+    ("dog-face", "fluent"),
+    ("fox", "noto"),
+    ("panda", "flat"),
+    ("grinning-face", "noto"),
+    ("smiling-face-with-sunglasses", "noto"),
+    ("red-apple", "flat"),
+    ("hamburger", "fluent"),
+    ("rocket", "flat"),
+    ("automobile", "twemoji"),
+    ("sunflower", "noto"),
+    ("red-heart", "twemoji"),
+)
+"""(slug, style) of the pictures that the page offers."""
 
 
 def reconstructions(weights: Path, pack: Pack, split: Split, folder: Path) -> Path:
@@ -29,6 +49,22 @@ def reconstructions(weights: Path, pack: Pack, split: Split, folder: Path) -> Pa
     made = vae.reconstruct(model, real)
     rows = [part for pair in zip(real.split(12), made.split(12), strict=True) for part in pair]
     return _save(sheets.grid(torch.cat(rows), columns=12), folder / "emoji-vae-reconstructions.webp")
+
+
+def samples(pack: Pack, folder: Path) -> Path:
+    """Some pictures as drawn, on white, for the page; the first ones no model has seen."""
+    rows = []
+    folder.mkdir(parents=True, exist_ok=True)
+    places = pack.places()
+    for slug, style in SAMPLES:
+        at = places[slug, style]
+        name = pack.concepts[pack.pictures[at].concept].name
+        [picture] = sheets.as_pictures(canvas.white(canvas.shelf(pack.pixels[at : at + 1], SIZE, device())))
+        picture.save(folder / f"{slug}-{style}.png", optimize=True)
+        rows.append({"file": f"{slug}-{style}.png", "en": name.en, "zh": name.zh, "style": style})
+    text = "[\n" + ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n]\n"
+    (folder / "samples.json").write_text(text, encoding="utf-8")
+    return folder
 
 
 def prompted(weights: Path, pack: Pack, split: Split, folder: Path) -> list[Path]:

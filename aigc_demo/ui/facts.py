@@ -26,6 +26,7 @@ STAGES = {
     "prefill": Words("Reading the prompt", "正在读取提示词"),
     "decode": Words("Writing", "正在书写"),
     "denoise": Words("Painting", "正在绘制"),
+    "frames": Words("Decoding", "正在解码"),
 }
 
 
@@ -109,6 +110,48 @@ def image_facts(recipe: Mapping[str, Any], language: str) -> str:
     )
 
 
+def rebuild_facts(recipe: Mapping[str, Any], language: str) -> str:
+    """The facts under a picture that went through an autoencoder."""
+    figures, timings = _part(recipe, "figures"), _part(recipe, "timings")
+    milliseconds = Words("{:.0f} ms", "{:.0f} 毫秒").to(language)
+    shape, share = figures.get("latent_shape"), figures.get("numbers_share")
+    fewer = Words("1/{n} of the picture's numbers", "图片数值个数的 1/{n}").to(language)
+    return latent_facts(
+        recipe,
+        language,
+        (Words("Picture", "图片"), f"{_number(figures, 'width', '{}')} × {_number(figures, 'height', '{}')}"),
+        (
+            Words("Latent", "潜变量"),
+            f"{' × '.join(map(str, shape))} · {fewer.format(n=f'{1 / share:.3g}')}" if shape and share else "",
+        ),
+        (Words("PSNR", "PSNR"), _number(figures, "psnr", "{:.1f} dB") or "∞"),
+        (Words("SSIM", "SSIM"), _number(figures, "ssim", "{:.3f}")),
+        (Words("Mean deviation", "平均标准差"), _number(figures, "mean_deviation", "{:.3f}")),
+        (Words("Encoding", "编码"), _number(timings, "encode", milliseconds, 1000)),
+        (Words("Decoding", "解码"), _number(timings, "decode", milliseconds, 1000)),
+    )
+
+
+def latent_facts(recipe: Mapping[str, Any], language: str, *own: tuple[Words, str]) -> str:
+    """The facts under what an autoencoder made. own: those of its kind."""
+    figures, timings = _part(recipe, "figures"), _part(recipe, "timings")
+    model, device, settings = _part(recipe, "model"), _part(recipe, "device"), _part(recipe, "settings")
+    return facts(
+        [
+            (Words("Model", "模型"), str(model.get("name", ""))),
+            (Words("Device", "设备"), " · ".join(str(device[k]) for k in ("name", "dtype") if k in device)),
+            *own,
+            (
+                Words("In all", "总计"),
+                _number(timings, "total", Words("{:.2f} s", "{:.2f} 秒").to(language)),
+            ),
+            (Words("Peak memory", "内存峰值"), _number(figures, "peak_memory_bytes", "{:.2f} GiB", 1 / GIB)),
+            (Words("Seed", "随机种子"), str(settings.get("seed", ""))),
+        ],
+        language,
+    )
+
+
 def _number(values: Mapping[str, Any], name: str, form: str, scale: float = 1) -> str:
     value = values.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e100:
@@ -142,6 +185,15 @@ def busy(words: Words, language: str, amount: str = "", share: float | None = No
         f"<div class='aigc-progress-line'><span>{label}…</span><span>{escape(amount)}</span></div>"
         f"<div class='aigc-bar'><i{width}></i></div></div>"
     )
+
+
+def figures(rows: Sequence[tuple[str, str]]) -> str:
+    """Small pictures side by side, each with its words. rows: (data URI, words)."""
+    items = "".join(
+        f"<figure><img src='{escape(uri)}' alt='{escape(words)}'><figcaption>{escape(words)}</figcaption></figure>"
+        for uri, words in rows
+    )
+    return f"<div class='aigc-figures'>{items}</div>" if items else ""
 
 
 def note(text: str, kind: str = "") -> str:

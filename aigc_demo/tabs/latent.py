@@ -1,0 +1,192 @@
+"""The Latent tab: a picture through an autoencoder and back, and what the decoder makes of noise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+from gradio.events import Dependency
+
+from aigc_demo.engine import Engine, Family
+from aigc_demo.generators.latent import PriorParams, RebuildParams
+from aigc_demo.generators.latent_rows import PRIOR, REBUILD
+from aigc_demo.ui import facts, latent_page, model_choice, samples
+from aigc_demo.ui.clicks import PRIVATE, bind_job, bind_stop
+from aigc_demo.ui.form import Form
+from aigc_demo.ui.latent_page import KEEP, Update
+from aigc_demo.ui.model_choice import place_model
+from aigc_demo.ui.run import listener, told_in
+from aigc_demo.ui.words import Catalogue
+from aigc_demo.words import Words
+
+TITLE = Words("Latent space", "潜空间")
+ABOUT = Words(
+    "An encoder turns a picture into a few numbers, and a decoder turns numbers into a picture. What the numbers cannot "
+    "hold is lost; what lies between two sets of them is a picture as well.",
+    "编码器把图片变成少量数字，解码器把数字变成图片。数字装不下的会丢失；两组数字之间的点，同样是一幅图片。",
+)
+REBUILD_TITLE = Words("Encode and rebuild", "编码与重建")
+PRIOR_TITLE = Words("Draw from noise", "从噪声抽取")
+
+
+PRIOR_ABOUT = Words(
+    "An autoencoder whose latent has places gives confetti here: its places belong together, and nobody told the noise. "
+    "To draw numbers that fit together is what a diffusion model learns (see Images).",
+    "潜变量带有位置的自编码器在这里只会给出碎屑：各个位置本应彼此协调，而噪声并不知道。学会抽取彼此协调的数，正是扩散模型所做的事（见“图像”）。",
+)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One section: its form, its two buttons, and what its result is shown in, by the Update's names."""
+
+    form: Form
+    make: gr.Button
+    stop: gr.Button
+    model_note: gr.HTML
+    shown: dict[str, Any]
+
+    def paint(self, update: Update) -> dict[Any, Any]:
+        out: dict[Any, Any] = {}
+        if update.busy is not KEEP:
+            out[self.make] = gr.update(visible=not update.busy)
+            out[self.stop] = gr.update(visible=update.busy)
+        values = {component: getattr(update, name) for name, component in self.shown.items()}
+        return out | {component: value for component, value in values.items() if value is not KEEP}
+
+    @property
+    def painted(self) -> list[Any]:
+        return [self.make, self.stop, *self.shown.values()]
+
+
+def build(engine: Engine, say: Catalogue, language: gr.Textbox, arrived: Dependency) -> None:
+    """Lay the tab out and bind it. language: holds the page's language, once `arrived` has happened."""
+    with gr.Tab(say(TITLE), id="latent", elem_id="tab-latent"):
+        gr.Markdown(say(ABOUT), elem_classes="aigc-note")
+        with gr.Tabs():
+            with gr.Tab(say(REBUILD_TITLE), id="latent-rebuild"):
+                rebuilt, picture, offered = _rebuild(engine, say)
+            with gr.Tab(say(PRIOR_TITLE), id="latent-prior"):
+                drawn = _prior(engine, say)
+    made = _bind(engine, REBUILD, rebuilt, latent_page.rebuild, [picture], language, arrived)
+    made(rebuilt.make.click)
+    _bind(engine, PRIOR, drawn, latent_page.draw, [], language, arrived)(drawn.make.click)
+
+    def choose(values: list[Any], _request: gr.Request, event: dict[str, Any]) -> Iterator[str]:
+        with told_in(values[0]):
+            yield samples.picked(event)
+
+    chosen = offered.pick(listener(choose, [language]), [language], [picture], **PRIVATE)
+    made(chosen.then)
+
+
+def _buttons(say: Catalogue, name: str, words: Words) -> tuple[gr.Button, gr.Button]:
+    with gr.Row():
+        make = gr.Button(say(words), elem_id=f"{name}-make-button", variant="primary", min_width=90)
+        stop = gr.Button(
+            say(Words("Stop", "停止")), elem_id=f"{name}-stop-button", variant="stop", visible=False, min_width=90
+        )
+    return make, stop
+
+
+def _rebuild(engine: Engine, say: Catalogue) -> tuple[Part, gr.Image, gr.HTML]:
+    form = Form(RebuildParams, "rebuild", say)
+    with gr.Row(elem_classes="aigc-columns"):
+        with gr.Column(scale=3, min_width=320):
+            offered = samples.samples(elem_id="rebuild-samples")
+            both = gr.ImageSlider(
+                label=say(Words("Original, and rebuilt", "原图与重建")),
+                elem_id="rebuild-both",
+                max_height=420,
+                interactive=False,
+                buttons=["download", "fullscreen"],
+            )
+            status = gr.HTML(elem_id="rebuild-status")
+            inside = gr.HTML(elem_id="rebuild-inside")
+        with gr.Column(scale=2, min_width=300, elem_classes="aigc-settings"):
+            picture = gr.Image(
+                label=say(Words("Picture", "图片")),
+                elem_id="rebuild-image",
+                sources=["upload", "webcam", "clipboard"],
+                type="filepath",
+                height=220,
+                buttons=[],
+            )
+            form.adopt("image", picture)
+            make, stop = _buttons(say, "rebuild", Words("Rebuild", "重建"))
+            note = place_model(form, engine, REBUILD)
+            form.place("spread")
+            with gr.Accordion(say(Words("Size and seed", "尺寸与种子")), open=False):
+                form.place("size")
+                form.place("seed")
+    shown = {"both": both, "status": status, "inside": inside}
+    return Part(form, make, stop, note, shown), picture, offered
+
+
+def _prior(engine: Engine, say: Catalogue) -> Part:
+    form = Form(PriorParams, "prior", say)
+    with gr.Row(elem_classes="aigc-columns"):
+        with gr.Column(scale=3, min_width=320):
+            pictures = gr.Gallery(
+                label=say(Words("Pictures", "图片")),
+                elem_id="prior-pictures",
+                columns=4,
+                height="auto",
+                object_fit="contain",
+                interactive=False,
+                buttons=["download"],
+            )
+            status = gr.HTML(elem_id="prior-status")
+            gr.Markdown(say(PRIOR_ABOUT), elem_classes="aigc-note")
+        with gr.Column(scale=2, min_width=300, elem_classes="aigc-settings"):
+            make, stop = _buttons(say, "prior", Words("Draw", "抽取"))
+            note = place_model(form, engine, PRIOR)
+            form.place("temperature")
+            form.place("num_images")
+            form.place("seed", value=-1)
+            with gr.Accordion(say(Words("Size", "尺寸")), open=False):
+                form.place("size")
+    return Part(form, make, stop, note, {"pictures": pictures, "status": status})
+
+
+def _bind(
+    engine: Engine,
+    family: Family,
+    part: Part,
+    work: Callable[..., Iterator[Update]],
+    watched: list[Any],
+    language: gr.Textbox,
+    arrived: Dependency,
+) -> Callable[[Callable[..., Any]], Any]:
+    """Bind a section; returns what binds its job to one more trigger."""
+    form, model = part.form, part.form.components["model"]
+
+    def job(values: list[Any], request: gr.Request, _event: dict[str, Any]) -> Iterator[dict[Any, Any]]:
+        chosen, *settings = values
+        named = dict(zip(form.names, settings, strict=True))
+        for update in work(engine, named, chosen, request.session_hash or ""):
+            yield part.paint(update)
+
+    def bound(trigger: Callable[..., Any]) -> Any:
+        return bind_job(
+            trigger,
+            job,
+            engine=engine,
+            family=family,
+            language=language,
+            inputs=[language, *form.inputs],
+            outputs=part.painted,
+            waiting=lambda chosen: part.paint(Update(busy=True, status=facts.busy(latent_page.WAITING, chosen))),
+            rest=lambda: part.paint(Update(busy=False, status="")),
+            already=latent_page.ALREADY,
+        )
+
+    def note(chosen_model: Any, chosen: str) -> str:
+        return model_choice.model_note(engine, family, chosen_model, chosen, more=latent_page.model_rows)
+
+    for trigger in (arrived.then, model.input):
+        trigger(note, [model, language], [part.model_note], **PRIVATE)
+    bind_stop(part.stop, family)
+    return bound

@@ -1,0 +1,107 @@
+"""What the Latent tab does on a click, without its layout: values come in, Updates go out."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image
+
+from aigc_demo import png
+from aigc_demo.engine import Engine
+from aigc_demo.generators.latent import Rebuilt
+from aigc_demo.generators.latent_rows import PRIOR, REBUILD, LatentSpec
+from aigc_demo.results import Done
+from aigc_demo.ui import facts, uploads
+from aigc_demo.ui.model_choice import Rows
+from aigc_demo.ui.run import run
+from aigc_demo.words import Words
+
+KEEP: Any = object()
+"""An Update's way to say "leave it as it is", where None means "empty it"."""
+WAITING = Words("Waiting for its turn", "正在排队")
+ALREADY = Words("A picture is being made. Wait for it, or stop.", "正在生成图片。请等待，或先停止。")
+MEAN = Words("Mean, channel {n}", "均值，通道 {n}")
+DEVIATION = Words("Deviation, channel {n}", "标准差，通道 {n}")
+VECTOR = Words("Mean, all {n} numbers in rows", "均值，全部 {n} 个数逐行排列")
+SPREAD = Words("Deviation, all {n} numbers in rows", "标准差，全部 {n} 个数逐行排列")
+DIFFERENCE = Words("Difference, {n} times as strong", "差异（放大 {n} 倍）")
+STRONGER = 4
+
+
+@dataclass(frozen=True)
+class Update:
+    """What the page shows from now on."""
+
+    both: tuple[str, str] | None = KEEP
+    inside: str = KEEP
+    pictures: list[tuple[str, str]] = KEEP
+    status: str = KEEP
+    recipe: dict[str, Any] | None = KEEP
+    busy: bool = KEEP
+
+
+def rebuild(engine: Engine, values: dict[str, Any], language: str, session: str) -> Iterator[Update]:
+    """Encode a picture and decode it again. values: of `RebuildParams`, the picture as an upload."""
+    yield Update(busy=True, status="")
+    for item in run(engine, REBUILD, {**values, "image": uploads.read(values["image"])}, session):
+        if isinstance(item, Done):
+            yield _rebuilt(item, language)
+        elif item.stage in ("fetch", "load"):
+            yield Update(status=facts.progress(item, language))
+
+
+def draw(engine: Engine, values: dict[str, Any], language: str, session: str) -> Iterator[Update]:
+    """Decode pure noise. values: of `PriorParams`."""
+    yield Update(busy=True, status="", pictures=[])
+    made: list[tuple[str, str]] = []
+    for item in run(engine, PRIOR, values, session):
+        if isinstance(item, Done):
+            seed = item.recipe["settings"]["seed"]
+            pictures = []
+            for n, picture in enumerate(item.value):
+                own = {**item.recipe, "settings": {**item.recipe["settings"], "seed": seed + n, "num_images": 1}}
+                pictures.append((uploads.keep(png.write(picture, own), f"aigc-{seed + n}.png"), str(seed + n)))
+            yield Update(
+                pictures=pictures, status=facts.latent_facts(item.recipe, language), recipe=item.recipe, busy=False
+            )
+        elif item.value is not None and item.stage == "frames":
+            made += [(shown(picture), "") for picture in item.value]
+            yield Update(pictures=list(made), status=facts.progress(item, language))
+        else:
+            yield Update(status=facts.progress(item, language))
+
+
+def _rebuilt(done: Done[Rebuilt], language: str) -> Update:
+    made, numbers = done.value, 1
+    for side in done.figures["latent_shape"]:
+        numbers *= side
+    inside = [(made.difference.point(lambda value: min(255, value * STRONGER)), DIFFERENCE.format(n=STRONGER))]
+    for words, whole, maps in ((MEAN, VECTOR, made.mean), (DEVIATION, SPREAD, made.deviation or ())):
+        spatial = len(done.figures["latent_shape"]) > 1
+        inside += [(one, words.format(n=n) if spatial else whole.format(n=numbers)) for n, one in enumerate(maps, 1)]
+    kept = uploads.keep(png.write(made.rebuilt, done.recipe), "aigc-rebuilt.png")
+    return Update(
+        both=(shown(made.original), kept),
+        inside=facts.figures([(uploads.data_uri(_png(picture)), words.to(language)) for picture, words in inside]),
+        status=facts.rebuild_facts(done.recipe, language),
+        recipe=done.recipe,
+        busy=False,
+    )
+
+
+def shown(picture: Image.Image) -> str:
+    """A file of a picture that is only looked at."""
+    return uploads.keep(_png(picture), "aigc-view.png")
+
+
+def _png(picture: Image.Image) -> bytes:
+    stream = io.BytesIO()
+    picture.save(stream, "PNG")
+    return stream.getvalue()
+
+
+def model_rows(spec: LatentSpec) -> Rows:
+    return [(Words("Picture", "图片"), f"{spec.side} × {spec.side}" if spec.side else "")]
