@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FLOORS = {
     0: ("words", "errors", "params", "results", "worker"),
-    1: ("device", "weights", "models", "recipe", "pictures", "png", "settings", "engine", "nets"),
+    1: ("device", "weights", "models", "recipe", "pictures", "png", "settings", "engine", "nets", "animation"),
     2: ("generators", "training"),
     3: ("ui",),
     4: ("tabs",),

@@ -99,7 +99,7 @@ def test_frames_are_laid_over_the_whole_way() -> None:
 @pytest.mark.parametrize("path", latent_paths.PATHS)
 def test_both_ends_are_the_plain_rebuilds(models: dict[str, LatentModel], kind: str, path: str) -> None:
     model, given = models[kind], [picture(1), picture(2), picture(3)]
-    walked = finish(latent.walk(WalkParams(images=given, path=path, frames=7), model)).value
+    walked = finish(latent.walk(WalkParams(images=given, interpolation=path, frames=7), model)).value
     for frame, one in ((walked.frames[0], given[0]), (walked.frames[3], given[1]), (walked.frames[6], given[2])):
         assert same(frame, finish(latent.rebuild(RebuildParams(image=one), model)).value.rebuilt, within=1)
     assert same(walked.crossfade[0], given[0])
@@ -220,7 +220,7 @@ def test_a_way_has_a_sensible_number_of_frames(frames: Any) -> None:
 # The same picture twice is a way that stays: no number on it is undefined.
 @pytest.mark.parametrize("path", latent_paths.PATHS)
 def test_a_way_between_equal_pictures_stays(models: dict[str, LatentModel], path: str) -> None:
-    walked = finish(latent.walk(WalkParams(images=[picture(1)] * 2, path=path, frames=5), models["vector"])).value
+    walked = finish(latent.walk(WalkParams(images=[picture(1)] * 2, interpolation=path, frames=5), models["vector"])).value
     assert max(walked.changes) < 0.01
 
 

@@ -121,7 +121,10 @@ class RebuildParams(Params):
 
 @dataclass(frozen=True)
 class WalkParams(Params):
-    """A way through the latents of several pictures."""
+    """A way through the latents of several pictures.
+
+    No field is called `path`: gradio takes whatever bears that name for a file.
+    """
 
     images: Annotated[
         Any,
@@ -133,7 +136,7 @@ class WalkParams(Params):
         ),
     ]
     model: Annotated[str, _MODEL] = "emoji-vae"
-    path: Annotated[
+    interpolation: Annotated[
         str,
         Choice(
             Words("Way", "路径"),
@@ -318,12 +321,12 @@ def _walk(request: WalkParams, model: LatentModel, stopped: Callable[[], bool], 
     crossfade: list[Image.Image] = []
     finish = "end"
     for part in batches(places, batch_of(model, given[0].size)):
-        z = torch.stack([latent_paths.point(points, request.path, *place, request.loop) for place in part])
+        z = torch.stack([latent_paths.point(points, request.interpolation, *place, request.loop) for place in part])
         made = decoded(model, z)
         meter.sample()
         frames += made
         # pixels have no sphere that pictures lie on: their way is straight, or as curved as the latents'
-        through = latent_paths.SPLINE if request.path == latent_paths.SPLINE else latent_paths.LINEAR
+        through = latent_paths.SPLINE if request.interpolation == latent_paths.SPLINE else latent_paths.LINEAR
         crossfade += pictures(torch.stack([latent_paths.point(ends, through, *place, request.loop) for place in part]))
         emit(Step("frames", len(frames), len(places), tuple(made)))
         if stopped() and len(frames) < len(places):

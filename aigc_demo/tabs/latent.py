@@ -1,4 +1,4 @@
-"""The Latent tab: a picture through an autoencoder and back, and what the decoder makes of noise."""
+"""The Latent tab: a picture through an autoencoder and back, ways between pictures, and what the decoder makes of noise."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import gradio as gr
 from gradio.events import Dependency
 
 from aigc_demo.engine import Engine, Family
-from aigc_demo.generators.latent import PriorParams, RebuildParams
-from aigc_demo.generators.latent_rows import PRIOR, REBUILD
+from aigc_demo.generators.latent import PriorParams, RebuildParams, WalkParams
+from aigc_demo.generators.latent_rows import PRIOR, REBUILD, WALK
 from aigc_demo.ui import facts, latent_page, model_choice, samples
 from aigc_demo.ui.clicks import PRIVATE, bind_job, bind_stop
 from aigc_demo.ui.form import Form
 from aigc_demo.ui.latent_page import KEEP, Update
 from aigc_demo.ui.model_choice import place_model
+from aigc_demo.ui.player import player
 from aigc_demo.ui.run import listener, told_in
 from aigc_demo.ui.words import Catalogue
 from aigc_demo.words import Words
@@ -28,6 +29,12 @@ ABOUT = Words(
     "编码器把图片变成少量数字，解码器把数字变成图片。数字装不下的会丢失；两组数字之间的点，同样是一幅图片。",
 )
 REBUILD_TITLE = Words("Encode and rebuild", "编码与重建")
+WALK_TITLE = Words("Between pictures", "图片之间")
+WALK_ABOUT = Words(
+    "Every frame is a point of the latent space, decoded. Beside it the same way through the pixels: where both look "
+    "alike, the latent has learnt no better way.",
+    "每一帧都是潜空间中的一个点经解码而来。旁边是经过像素的同一条路径：两者看起来相同之处，潜空间并没有学到更好的路。",
+)
 PRIOR_TITLE = Words("Draw from noise", "从噪声抽取")
 
 
@@ -68,11 +75,14 @@ def build(engine: Engine, say: Catalogue, language: gr.Textbox, arrived: Depende
         with gr.Tabs():
             with gr.Tab(say(REBUILD_TITLE), id="latent-rebuild"):
                 rebuilt, picture, offered = _rebuild(engine, say)
+            with gr.Tab(say(WALK_TITLE), id="latent-walk"):
+                walked, way, more = _walk(engine, say, language)
             with gr.Tab(say(PRIOR_TITLE), id="latent-prior"):
                 drawn = _prior(engine, say)
-    made = _bind(engine, REBUILD, rebuilt, latent_page.rebuild, [picture], language, arrived)
+    made = _bind(engine, REBUILD, rebuilt, latent_page.rebuild, language, arrived)
     made(rebuilt.make.click)
-    _bind(engine, PRIOR, drawn, latent_page.draw, [], language, arrived)(drawn.make.click)
+    _bind(engine, WALK, walked, latent_page.walk, language, arrived)(walked.make.click)
+    _bind(engine, PRIOR, drawn, latent_page.draw, language, arrived)(drawn.make.click)
 
     def choose(values: list[Any], _request: gr.Request, event: dict[str, Any]) -> Iterator[str]:
         with told_in(values[0]):
@@ -80,6 +90,13 @@ def build(engine: Engine, say: Catalogue, language: gr.Textbox, arrived: Depende
 
     chosen = offered.pick(listener(choose, [language]), [language], [picture], **PRIVATE)
     made(chosen.then)
+
+    def add(values: list[Any], _request: gr.Request, event: dict[str, Any]) -> Iterator[list[str]]:
+        with told_in(values[0]):
+            yield latent_page.added(values[1], samples.picked(event))
+
+    more.pick(listener(add, [language, way]), [language, way], [way], **PRIVATE)
+    arrived.then(lambda: [samples.file(n) for n in samples.FIRST], None, [way], **PRIVATE)
 
 
 def _buttons(say: Catalogue, name: str, words: Words) -> tuple[gr.Button, gr.Button]:
@@ -125,6 +142,39 @@ def _rebuild(engine: Engine, say: Catalogue) -> tuple[Part, gr.Image, gr.HTML]:
     return Part(form, make, stop, note, shown), picture, offered
 
 
+def _walk(engine: Engine, say: Catalogue, language: gr.Textbox) -> tuple[Part, gr.Gallery, gr.HTML]:
+    form = Form(WalkParams, "walk", say)
+    with gr.Row(elem_classes="aigc-columns"):
+        with gr.Column(scale=3, min_width=320):
+            frames = player(language, elem_id="walk-player")
+            status = gr.HTML(elem_id="walk-status")
+            gr.Markdown(say(WALK_ABOUT), elem_classes="aigc-note")
+        with gr.Column(scale=2, min_width=300, elem_classes="aigc-settings"):
+            way = gr.Gallery(
+                label=say(Words("Pictures of the way, in order", "路径上的图片，按顺序")),
+                elem_id="walk-images",
+                columns=3,
+                height=200,
+                object_fit="contain",
+                file_types=["image"],
+                sources=["upload", "clipboard"],
+                type="filepath",
+                interactive=True,
+                allow_preview=False,
+                buttons=[],
+            )
+            form.adopt("images", way)
+            more = samples.samples(elem_id="walk-samples")
+            make, stop = _buttons(say, "walk", Words("Walk", "开始漫游"))
+            note = place_model(form, engine, WALK)
+            for name in ("interpolation", "frames", "loop"):
+                form.place(name)
+            with gr.Accordion(say(Words("Pace and size", "节奏与尺寸")), open=False):
+                form.place("easing")
+                form.place("size")
+    return Part(form, make, stop, note, {"player": frames, "status": status}), way, more
+
+
 def _prior(engine: Engine, say: Catalogue) -> Part:
     form = Form(PriorParams, "prior", say)
     with gr.Row(elem_classes="aigc-columns"):
@@ -156,7 +206,6 @@ def _bind(
     family: Family,
     part: Part,
     work: Callable[..., Iterator[Update]],
-    watched: list[Any],
     language: gr.Textbox,
     arrived: Dependency,
 ) -> Callable[[Callable[..., Any]], Any]:

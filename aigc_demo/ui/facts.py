@@ -132,6 +132,23 @@ def rebuild_facts(recipe: Mapping[str, Any], language: str) -> str:
     )
 
 
+def walk_facts(recipe: Mapping[str, Any], language: str) -> str:
+    """The facts under the frames of a way."""
+    figures, timings = _part(recipe, "figures"), _part(recipe, "timings")
+    milliseconds = Words("{:.0f} ms", "{:.0f} 毫秒").to(language)
+    rate = Words("{:.1f} a second", "每秒 {:.1f} 帧").to(language)
+    finish = FINISH["stopped"] if figures.get("finish") == "stopped" else None
+    return latent_facts(
+        recipe,
+        language,
+        (Words("Frames", "帧数"), _number(figures, "frames", "{}")),
+        (Words("Picture", "图片"), f"{_number(figures, 'width', '{}')} × {_number(figures, 'height', '{}')}"),
+        (Words("Encoding", "编码"), _number(timings, "encode", milliseconds, 1000)),
+        (Words("Decoded", "解码速度"), _number(figures, "frames_per_second", rate)),
+        (Words("Ended by", "结束原因"), finish.to(language) if finish else ""),
+    )
+
+
 def latent_facts(recipe: Mapping[str, Any], language: str, *own: tuple[Words, str]) -> str:
     """The facts under what an autoencoder made. own: those of its kind."""
     figures, timings = _part(recipe, "figures"), _part(recipe, "timings")

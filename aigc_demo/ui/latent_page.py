@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +11,11 @@ from PIL import Image
 
 from aigc_demo import png
 from aigc_demo.engine import Engine
-from aigc_demo.generators.latent import Rebuilt
-from aigc_demo.generators.latent_rows import PRIOR, REBUILD, LatentSpec
+from aigc_demo.errors import Invalid
+from aigc_demo.generators.latent import MOST, Rebuilt, Walked
+from aigc_demo.generators.latent_rows import PRIOR, REBUILD, WALK, LatentSpec
 from aigc_demo.results import Done
-from aigc_demo.ui import facts, uploads
+from aigc_demo.ui import facts, player, uploads
 from aigc_demo.ui.model_choice import Rows
 from aigc_demo.ui.run import run
 from aigc_demo.words import Words
@@ -23,6 +24,8 @@ KEEP: Any = object()
 """An Update's way to say "leave it as it is", where None means "empty it"."""
 WAITING = Words("Waiting for its turn", "正在排队")
 ALREADY = Words("A picture is being made. Wait for it, or stop.", "正在生成图片。请等待，或先停止。")
+THROUGH = Words("Through the latents", "经过潜空间")
+CROSSFADE = Words("Through the pixels: a cross-fade", "经过像素：叠化")
 MEAN = Words("Mean, channel {n}", "均值，通道 {n}")
 DEVIATION = Words("Deviation, channel {n}", "标准差，通道 {n}")
 VECTOR = Words("Mean, all {n} numbers in rows", "均值，全部 {n} 个数逐行排列")
@@ -37,6 +40,7 @@ class Update:
 
     both: tuple[str, str] | None = KEEP
     inside: str = KEEP
+    player: dict[str, Any] | None = KEEP
     pictures: list[tuple[str, str]] = KEEP
     status: str = KEEP
     recipe: dict[str, Any] | None = KEEP
@@ -51,6 +55,54 @@ def rebuild(engine: Engine, values: dict[str, Any], language: str, session: str)
             yield _rebuilt(item, language)
         elif item.stage in ("fetch", "load"):
             yield Update(status=facts.progress(item, language))
+
+
+def walk(engine: Engine, values: dict[str, Any], language: str, session: str) -> Iterator[Update]:
+    """Frames of a way through pictures. values: of `WalkParams`, the pictures as a gallery's."""
+    yield Update(busy=True, status="", player=None)
+    given = [uploads.read(file) for file in listed(values["images"])]
+    tracks: list[dict[str, Any]] = [{"title": THROUGH.to(language), "frames": []}]
+    for item in run(engine, WALK, {**values, "images": given}, session):
+        if isinstance(item, Done):
+            made: Walked = item.value
+            latent = f"{item.recipe['model']['name']}: {' × '.join(map(str, item.figures['latent_shape']))}"
+            tracks = [
+                {"title": f"{THROUGH.to(language)} ({latent})", "frames": tracks[0]["frames"], "changes": made.changes},
+                {
+                    "title": CROSSFADE.to(language),
+                    "frames": player.kept(made.crossfade),
+                    "changes": made.crossfade_changes,
+                },
+            ]
+            yield Update(
+                player={"tracks": tracks, "total": len(made.frames), "live": False, "recipe": item.recipe},
+                status=facts.walk_facts(item.recipe, language),
+                busy=False,
+            )
+        elif item.stage == "frames" and item.value is not None:
+            tracks[0]["frames"] = [*tracks[0]["frames"], *player.kept(item.value)]
+            yield Update(
+                player={"tracks": tracks, "total": item.total, "live": True}, status=facts.progress(item, language)
+            )
+        else:
+            yield Update(status=facts.progress(item, language))
+
+
+def listed(shown: Any) -> list[Any]:
+    """The files of a gallery of pictures, as the page sends them."""
+    return [row.get("image") for row in shown if isinstance(row, Mapping)] if isinstance(shown, list) else []
+
+
+def added(shown: Any, file: str) -> list[str]:
+    """A gallery with one more picture. Raises `Invalid` where it is full."""
+    paths = [str(row.get("path")) for row in listed(shown) if isinstance(row, Mapping)]
+    if len(paths) >= MOST:
+        raise Invalid(
+            Words("There are {n} pictures already, and no room for more.", "已经有 {n} 张图片，放不下更多了。").format(
+                n=MOST
+            )
+        )
+    return [*paths, file]
 
 
 def draw(engine: Engine, values: dict[str, Any], language: str, session: str) -> Iterator[Update]:

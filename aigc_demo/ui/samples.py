@@ -22,6 +22,8 @@ CREDIT = Words(
     "图片：Fluent Emoji（Microsoft，MIT）、Noto Emoji（Google，Apache-2.0）、Twemoji（Twitter 及其他贡献者，CC-BY-4.0），"
     "以 128 像素绘制。",
 )
+FIRST = (4, 5, 6)
+"""Those that stand where pictures are needed before anybody has chosen any."""
 GONE = Words("There is no such sample.", "没有这个样例。")
 
 
@@ -53,9 +55,14 @@ def samples(**options: Any) -> gr.HTML:
 
 
 def picked(event: dict[str, Any]) -> str:
-    """The file of the sample that was clicked, where the page may fetch it."""
+    """The file of the sample that was clicked."""
     index = event.get("index")
     if not isinstance(index, int) or not 0 <= index < len(listed()):
         raise Invalid(GONE)
-    file, _ = listed()[index]
-    return uploads.keep(file.read_bytes(), file.name)
+    return file(index)
+
+
+def file(index: int) -> str:
+    """A sample where the page may fetch it."""
+    found, _ = listed()[index]
+    return uploads.keep(found.read_bytes(), found.name)

@@ -8,12 +8,7 @@ const words = props.words[window.aigc.language];
 const say = (key, values = {}) => words[key].replace(/\{(\w+)\}/g, (_, name) => values[name]);
 const tag = document.documentElement.lang;
 
-function make(tag, name, ...inside) {
-  const node = document.createElement(tag);
-  if (name) node.className = name;
-  node.append(...inside);
-  return node;
-}
+const { make } = window.aigc;
 
 function button(text, act, name = "") {
   const node = make("button", `aigc-small ${name}`.trim(), text);

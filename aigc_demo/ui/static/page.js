@@ -44,13 +44,27 @@
     return full ? Response.json({ detail: FULL[language] }, { status: 429 }) : response;
   };
 
+  // ---- what the widgets are made of ------------------------------------------------------------------------------
+
+  function make(tag, name, ...inside) {
+    const node = document.createElement(tag);
+    if (name) node.className = name;
+    node.append(...inside);
+    return node;
+  }
+
+  function draw(tag, attributes) {
+    const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+    for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+    return node;
+  }
+
   // ---- two pictures in one box, the left one cut off at a line -----------------------------------------------------
 
   // label: of the slider; told: (percent of the left one) -> what it says. Returns { box, slider }.
   function wipe(left, right, label, told) {
-    const box = Object.assign(document.createElement("div"), { className: "aigc-wipe" });
-    box.append(right, left, document.createElement("i"));
-    const slider = Object.assign(document.createElement("input"), { type: "range", min: 0, max: 100, step: 1 });
+    const box = make("div", "aigc-wipe", right, left, make("i"));
+    const slider = Object.assign(make("input"), { type: "range", min: 0, max: 100, step: 1 });
     slider.setAttribute("aria-label", label);
     const to = (percent) => {
       slider.value = percent;
@@ -334,5 +348,5 @@
     setTimeout(() => URL.revokeObjectURL(link.href), 10000);
   }
 
-  window.aigc = { ...window.aigc, language, setLanguage, store, pictures, wipe, download, draft: () => tab.get(DRAFT) || "" };
+  window.aigc = { ...window.aigc, language, setLanguage, store, pictures, make, draw, wipe, download, draft: () => tab.get(DRAFT) || "" };
 })();
