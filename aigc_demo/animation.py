@@ -20,8 +20,8 @@ from aigc_demo.words import Words
 
 MAKE = 0x010F
 """The EXIF tag that names the maker of a picture: WebP has no text of its own."""
-SAMPLED = 8
-"""Frames that a GIF's palette is made from."""
+SAMPLED = 48
+"""Side of what is looked at of every frame for a GIF's palette."""
 OURS = "aigc-demo "
 """What our recipes begin with where a file's comment may be anybody's."""
 
@@ -34,10 +34,10 @@ def order(count: int, *, there_and_back: bool) -> list[int]:
 
 def gif(frames: Sequence[Image.Image], rate: float, made: Mapping[str, Any]) -> bytes:
     """One palette for all frames, so that colours do not flicker; without dithering, which would."""
-    count = min(len(frames), SAMPLED)
-    sample = Image.new("RGB", (frames[0].width, frames[0].height * count))
-    for n in range(count):
-        sample.paste(frames[n * (len(frames) - 1) // max(1, count - 1)], (0, n * frames[0].height))
+    small = [frame.resize((SAMPLED, SAMPLED), Image.Resampling.NEAREST) for frame in frames]
+    sample = Image.new("RGB", (SAMPLED, SAMPLED * len(small)))
+    for n, frame in enumerate(small):
+        sample.paste(frame, (0, n * SAMPLED))
     palette = sample.quantize(256, Image.Quantize.MEDIANCUT)
     flat = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     comment = _comment(made).encode("ascii")

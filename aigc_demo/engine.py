@@ -40,7 +40,7 @@ class Family:
     load: (folder, device, spec) -> model. generate: (request, model, stopped) -> steps and Done.
     adopt: makes a spec for a model that is not a row, from its id, its name and its source.
     index: the file that makes a folder under models/ one of this family's, if `holds` says so of what it reads there.
-    lighter: what to ask for when memory ran out.
+    lighter: what to ask for when memory ran out. kin: the name of all families that run the same models.
     """
 
     name: str
@@ -52,6 +52,7 @@ class Family:
     index: str = "config.json"
     holds: Callable[[Mapping[str, Any]], bool] = lambda _index: True
     lighter: Words = LESS
+    kin: str = ""
 
 
 class Engine:
@@ -108,7 +109,7 @@ class Engine:
         return [
             {
                 "id": spec.id,
-                "family": family.name,
+                "family": family.kin or family.name,
                 "name": spec.name,
                 "source": spec.source.repo,
                 "licence": spec.licence,

@@ -20,7 +20,7 @@ from typing import Any
 
 from PIL import ExifTags, Image, PngImagePlugin
 
-from aigc_demo import pictures, recipe
+from aigc_demo import animation, pictures, recipe
 from aigc_demo.errors import Invalid
 from aigc_demo.params import SEED_LIMIT, clean
 from aigc_demo.recipe import Recipe
@@ -44,8 +44,14 @@ SAMPLERS = {
 }
 """Our scheduler -> its name in the line. "default" has none: it is a different one for each model."""
 
+NO_RECIPE = Words(
+    "This picture carries no recipe. Screenshots, and many sites and chats, remove it: "
+    "take the file as it was first saved.",
+    "这张图片不带配方。截图以及许多网站和聊天软件会将其去除：请使用最初保存的文件。",
+)
+
 _SCHEDULERS = {theirs.lower(): ours for ours, theirs in SAMPLERS.items()}
-_PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF")
+_PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF", b"GIF8")
 _NEGATIVE = "Negative prompt:"
 
 
@@ -75,18 +81,17 @@ def read(data: bytes) -> Recipe:
         return recipe.parse(ours)
     settings = _settings(line)
     if not settings:
-        raise Invalid(
-            Words(
-                "This picture carries no recipe. Screenshots, and many sites and chats, remove it: "
-                "take the file as it was first saved.",
-                "这张图片不带配方。截图以及许多网站和聊天软件会将其去除：请使用最初保存的文件。",
-            )
-        )
+        raise Invalid(NO_RECIPE)
     return Recipe(FAMILY, settings)
 
 
 def read_any(data: bytes) -> Recipe:
-    """A recipe from whatever was dropped on the page: a picture that carries one, or its JSON file. Raises `Invalid`."""
+    """A recipe from whatever was dropped on the page: a picture or an animation that carries one, or its JSON file.
+    Raises `Invalid`."""
+    if found := animation.read(data):
+        return found
+    if animation.is_video(data):
+        raise Invalid(NO_RECIPE)
     return read(data) if data.startswith(_PICTURES) else recipe.read(data)
 
 

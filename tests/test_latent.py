@@ -220,7 +220,9 @@ def test_a_way_has_a_sensible_number_of_frames(frames: Any) -> None:
 # The same picture twice is a way that stays: no number on it is undefined.
 @pytest.mark.parametrize("path", latent_paths.PATHS)
 def test_a_way_between_equal_pictures_stays(models: dict[str, LatentModel], path: str) -> None:
-    walked = finish(latent.walk(WalkParams(images=[picture(1)] * 2, interpolation=path, frames=5), models["vector"])).value
+    walked = finish(
+        latent.walk(WalkParams(images=[picture(1)] * 2, interpolation=path, frames=5), models["vector"])
+    ).value
     assert max(walked.changes) < 0.01
 
 

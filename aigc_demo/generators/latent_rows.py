@@ -112,6 +112,7 @@ def _family(name: str, params: type[Params], generate: Callable[..., Any]) -> Fa
         generate=generate,
         adopt=_adopt,
         holds=is_autoencoder,
+        kin="latent",
         lighter=Words("Choose a smaller size or model.", "请选择更小的尺寸或模型。"),
     )
 

@@ -12,7 +12,7 @@ from gradio.events import Dependency
 from aigc_demo.engine import Engine, Family
 from aigc_demo.generators.latent import PriorParams, RebuildParams, WalkParams
 from aigc_demo.generators.latent_rows import PRIOR, REBUILD, WALK
-from aigc_demo.ui import facts, latent_page, model_choice, samples
+from aigc_demo.ui import facts, latent_page, model_choice, samples, uploads
 from aigc_demo.ui.clicks import PRIVATE, bind_job, bind_stop
 from aigc_demo.ui.form import Form
 from aigc_demo.ui.latent_page import KEEP, Update
@@ -72,13 +72,18 @@ def build(engine: Engine, say: Catalogue, language: gr.Textbox, arrived: Depende
     """Lay the tab out and bind it. language: holds the page's language, once `arrived` has happened."""
     with gr.Tab(say(TITLE), id="latent", elem_id="tab-latent"):
         gr.Markdown(say(ABOUT), elem_classes="aigc-note")
-        with gr.Tabs():
-            with gr.Tab(say(REBUILD_TITLE), id="latent-rebuild"):
+        with gr.Tabs() as sections:
+            with gr.Tab(say(REBUILD_TITLE), id=REBUILD.name):
                 rebuilt, picture, offered = _rebuild(engine, say)
-            with gr.Tab(say(WALK_TITLE), id="latent-walk"):
+            with gr.Tab(say(WALK_TITLE), id=WALK.name):
                 walked, way, more = _walk(engine, say, language)
-            with gr.Tab(say(PRIOR_TITLE), id="latent-prior"):
+            with gr.Tab(say(PRIOR_TITLE), id=PRIOR.name):
                 drawn = _prior(engine, say)
+        drop = gr.UploadButton(
+            say(Words("Restore from a picture, an animation or a recipe", "从图片、动画或配方恢复")),
+            elem_id="latent-drop",
+            size="sm",
+        )
     made = _bind(engine, REBUILD, rebuilt, latent_page.rebuild, language, arrived)
     made(rebuilt.make.click)
     _bind(engine, WALK, walked, latent_page.walk, language, arrived)(walked.make.click)
@@ -94,6 +99,19 @@ def build(engine: Engine, say: Catalogue, language: gr.Textbox, arrived: Depende
     def add(values: list[Any], _request: gr.Request, event: dict[str, Any]) -> Iterator[list[str]]:
         with told_in(values[0]):
             yield latent_page.added(values[1], samples.picked(event))
+
+    parts = {REBUILD.name: rebuilt, WALK.name: walked, PRIOR.name: drawn}
+
+    def restore(file: Any, chosen: str) -> dict[Any, Any]:
+        with told_in(chosen):
+            family, settings = latent_page.restore(uploads.read(file) or b"")
+            part = parts[family.name]
+            said = facts.note(latent_page.RESTORED.to(chosen))
+            values = {part.form.components[name]: value for name, value in settings.items()}
+            return {sections: gr.Tabs(selected=family.name), **part.paint(Update(status=said)), **values}
+
+    painted = [part for one in parts.values() for part in (*one.form.inputs, *one.painted)]
+    drop.upload(restore, [drop, language], [sections, *painted], **PRIVATE)
 
     more.pick(listener(add, [language, way]), [language, way], [way], **PRIVATE)
     arrived.then(lambda: [samples.file(n) for n in samples.FIRST], None, [way], **PRIVATE)

@@ -10,16 +10,22 @@ from typing import Any
 import gradio as gr
 from gradio.data_classes import FileData
 
+from aigc_demo import animation, png
 from aigc_demo.engine import Engine
 from aigc_demo.errors import Invalid
 from aigc_demo.generators.diffusion_rows import IMAGES
+from aigc_demo.generators.latent_rows import REBUILD, WALK
 from aigc_demo.generators.text_rows import TEXT
 from aigc_demo.generators.tokens import TextResult
 from aigc_demo.results import Done
 from aigc_demo.ui import uploads
 from aigc_demo.ui.images_page import GIVEN, kept_pictures
+from aigc_demo.ui.player import kept
 from aigc_demo.ui.run import endpoint, paced, run
 from aigc_demo.words import Words
+
+RATE = 12
+"""Frames a second of the animations that the interface gives."""
 
 
 def publish(engine: Engine) -> None:
@@ -72,11 +78,63 @@ def publish(engine: Engine) -> None:
     summary = f"Make pictures from a picture and words; with a mask, only where it is white. {told}"
     gr.api(endpoint(IMAGES, summary, returned, edits, name="edit_image", files=GIVEN), api_name="edit_image", **shared)
 
+    def reconstruct(values: dict[str, Any], request: gr.Request) -> Iterator[tuple[FileData, dict[str, Any]]]:
+        for item in run(engine, REBUILD, {**values, "image": _read(values["image"])}, request.session_hash or ""):
+            if isinstance(item, Done):
+                yield _file(png.write(item.value.rebuilt, item.recipe), "aigc-rebuilt.png"), item.recipe
+
+    def interpolate(
+        values: dict[str, Any], request: gr.Request
+    ) -> Iterator[tuple[list[FileData], FileData, dict[str, Any]]]:
+        given = values["images"] if isinstance(values["images"], list) else []
+        for item in run(engine, WALK, {**values, "images": [_read(one) for one in given]}, request.session_hash or ""):
+            if isinstance(item, Done):
+                frames = [FileData(path=path, orig_name="frame.png") for path in kept(item.value.frames)]
+                yield frames, _file(animation.webp(item.value.frames, RATE, item.recipe), "aigc.webp"), item.recipe
+
+    gr.api(
+        endpoint(
+            REBUILD,
+            "Send a picture through an autoencoder and back. Gives the PNG file that came back, and the recipe, whose "
+            "figures say how near it comes.",
+            tuple[FileData, dict],
+            reconstruct,
+            name="reconstruct_image",
+            files=("image",),
+        ),
+        api_name="reconstruct_image",
+        concurrency_id=REBUILD.name,
+        concurrency_limit=engine.settings.concurrency,
+    )
+    gr.api(
+        endpoint(
+            WALK,
+            "Walk through an autoencoder's latent space from picture to picture. Gives the frames as PNG files, all of "
+            f"them as one WebP file of {RATE} frames a second, and the recipe.",
+            tuple[list[FileData], FileData, dict],
+            interpolate,
+            name="interpolate_latents",
+            files=("images",),
+            lists=("images",),
+        ),
+        api_name="interpolate_latents",
+        concurrency_id=WALK.name,
+        concurrency_limit=engine.settings.concurrency,
+    )
+
     def list_models() -> list[dict]:
         """List the models that a request can name, with what each needs and whether its weights are here already."""
-        return engine.list_models([TEXT, IMAGES])
+        return engine.list_models([TEXT, IMAGES, REBUILD])
 
     gr.api(list_models, api_name="list_models", queue=False)
+
+
+def _read(file: Any) -> bytes | None:
+    return uploads.read(file) if file else None
+
+
+def _file(data: bytes, name: str) -> FileData:
+    return FileData(path=uploads.keep(data, name), orig_name=name)
 
 
 def _tokens(result: TextResult) -> dict[str, Any]:

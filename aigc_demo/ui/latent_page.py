@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image
 
 from aigc_demo import png
-from aigc_demo.engine import Engine
+from aigc_demo.engine import Engine, Family
 from aigc_demo.errors import Invalid
 from aigc_demo.generators.latent import MOST, Rebuilt, Walked
 from aigc_demo.generators.latent_rows import PRIOR, REBUILD, WALK, LatentSpec
@@ -24,6 +24,7 @@ KEEP: Any = object()
 """An Update's way to say "leave it as it is", where None means "empty it"."""
 WAITING = Words("Waiting for its turn", "正在排队")
 ALREADY = Words("A picture is being made. Wait for it, or stop.", "正在生成图片。请等待，或先停止。")
+RESTORED = Words("Restored, but for the pictures: give those again.", "已恢复，但图片需要重新提供。")
 THROUGH = Words("Through the latents", "经过潜空间")
 CROSSFADE = Words("Through the pixels: a cross-fade", "经过像素：叠化")
 MEAN = Words("Mean, channel {n}", "均值，通道 {n}")
@@ -86,6 +87,22 @@ def walk(engine: Engine, values: dict[str, Any], language: str, session: str) ->
             )
         else:
             yield Update(status=facts.progress(item, language))
+
+
+FAMILIES = {family.name: family for family in (REBUILD, WALK, PRIOR)}
+
+
+def restore(data: bytes) -> tuple[Family, dict[str, Any]]:
+    """What a file of this tab's was made with, but for its pictures, which it only names. Raises `Invalid`."""
+    found = png.read_any(data)
+    if found.family not in FAMILIES:
+        raise Invalid(Words("This recipe is not for the latent space.", "该配方不是潜空间的配方。"))
+    family = FAMILIES[found.family]
+    given = {"image": None, "images": [Image.new("RGB", (1, 1))] * 2}
+    own = {name: value for name, value in found.settings.items() if name not in given}
+    needed = {name: value for name, value in given.items() if name in family.params.markers()}
+    checked = family.params.of({**own, **needed})
+    return family, {name: getattr(checked, name) for name in own}
 
 
 def listed(shown: Any) -> list[Any]:

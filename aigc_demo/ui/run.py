@@ -143,12 +143,15 @@ def endpoint(
     *,
     name: str = "",
     files: Sequence[str] = (),
+    lists: Sequence[str] = (),
     without: Sequence[str] = (),
 ) -> Callable[..., Any]:
     """A function for `gr.api` whose parameters, defaults and documentation are the Params'.
 
     fn: takes the values by name and the request. returns: the type that the API documents. name: of the MCP tool, which
-    gradio takes from the function; "generate_" and the family's without one. files: parameters that are files; they come first, and the first of them has to be given. without: parameters that this endpoint does not have.
+    gradio takes from the function; "generate_" and the family's without one. files: parameters that are files; they come
+    first, and the first of them has to be given. lists: those that are several files. without: parameters that this
+    endpoint does not have.
     """
     markers = {name: family.params.markers()[name] for name in files}
     markers |= {name: found for name, found in family.params.markers().items() if name not in without}
@@ -164,7 +167,7 @@ def endpoint(
             name,
             POSITIONAL,
             default=defaults.get(name, inspect.Parameter.empty),
-            annotation=FileData if name in files else kind,
+            annotation=list[FileData] if name in lists else FileData if name in files else kind,
         )
         for name, (kind, _) in markers.items()
     ]
