@@ -7,6 +7,8 @@ from dataclasses import fields
 
 from aigc_demo.generators.diffusion import ImageParams
 from aigc_demo.generators.diffusion_rows import IMAGES, ImageSpec
+from aigc_demo.generators.latent import RebuildParams, WalkParams
+from aigc_demo.generators.latent_rows import REBUILD, LatentSpec
 from aigc_demo.generators.text import TextParams
 from aigc_demo.generators.text_rows import TEXT, TextSpec
 from aigc_demo.params import Params
@@ -60,6 +62,27 @@ def image_models(language: str) -> str:
     return _table([head.to(language) for head in heads], rows)
 
 
+def latent_models(language: str) -> str:
+    """The rows of autoencoders."""
+    heads = (
+        Words("Model", "模型"),
+        Words("Weights", "权重"),
+        Words("Licence", "许可证"),
+        Words("Parameters", "参数量"),
+        Words("Picture", "图片"),
+        Words("What it is", "说明"),
+    )
+    ships = Words("ship with the app", "随应用提供").to(language)
+    rows = []
+    for row in REBUILD.rows.values():
+        assert isinstance(row, LatentSpec)
+        weights = row.source.repo or ships
+        size = f"{row.parameters / 1e6:,.1f} M" if row.parameters else "—"
+        side = f"{row.side} × {row.side}" if row.side else "—"
+        rows.append((f"`{row.id}`", weights, row.licence, size, side, row.note.to(language) if row.note else ""))
+    return _table([head.to(language) for head in heads], rows)
+
+
 def options() -> str:
     """What can be set at the start."""
     rows = [
@@ -109,6 +132,9 @@ TABLES = {
     "options": lambda language: options(),
     "image_parameters": lambda language: parameters(ImageParams, language),
     "image_models": image_models,
+    "reconstruct_parameters": lambda language: parameters(RebuildParams, language),
+    "interpolate_parameters": lambda language: parameters(WalkParams, language),
+    "latent_models": latent_models,
 }
 """Name -> table; the README has each between <!-- table: name --> and <!-- end -->."""
 

@@ -14,6 +14,7 @@ from packaging.version import Version
 
 from aigc_demo.docs import TABLES
 from aigc_demo.generators.diffusion_rows import IMAGES
+from aigc_demo.generators.latent_rows import REBUILD
 from aigc_demo.generators.text_rows import TEXT
 
 ROOT = Path(__file__).parent.parent
@@ -127,5 +128,5 @@ def test_the_sdk_version_is_one_that_we_admit():
 
 # The hub shows these models beside the Space; they are the list's.
 def test_the_models_of_the_front_matter_are_the_lists():
-    rows = [*TEXT.rows.values(), *IMAGES.rows.values()]
+    rows = [*TEXT.rows.values(), *IMAGES.rows.values(), *REBUILD.rows.values()]
     assert front_matter()["models"] == [row.source.repo for row in rows if row.source.repo]

@@ -23,11 +23,12 @@ NAMES = {
         Apple BMP BPE CPU Face GGUF GIF GPU Hugging JPEG JSON Llama PNG PyPI Python TIFF WebP bfloat16 diffusers float32 pip
         safetensors transformers""",
     "names of samplers": "DDIM DPM Euler Karras LCM M UniPC a",
-    "terms that Chinese texts on the subject leave in English": "Min NaN Top k logits min p softmax top",
+    "terms that Chinese texts on the subject leave in English": "Min NaN PSNR SSIM Top k lerp logits min p slerp softmax top",
     "units": "GiB KiB MB MiB",
     "what a person types, or reads as it stands, somewhere else": """
         assistant device dtype false models n name owner true user""",
     "keys of the keyboard": "Enter",
+    "makers and their licences, as credits give them": "Apache BY CC Fluent Emoji Google MIT Microsoft Twitter XL",
     "names that training gives": "AdamW CLIP Diffusion Noto Stable Transformer Twemoji aigc_demo data diffusion emoji m python training",
 }
 ALLOWED = {word for words in NAMES.values() for word in words.split()}
