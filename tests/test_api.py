@@ -29,7 +29,7 @@ from aigc_demo.ui.run import JOBS, UPDATES_PER_SECOND
 PATIENCE = 60
 """Seconds until a test gives up on something that should happen at once; nothing is measured by it."""
 VALUES = {"prompt": "The quick brown fox", "model": "./tiny", "max_new_tokens": 12, "seed": 7}
-PUBLIC = {"generate_text", "generate_images", "edit_image", "list_models"}
+PUBLIC = ["generate_text", "generate_images", "edit_image", "reconstruct_image", "interpolate_latents", "list_models"]
 LONG = VALUES | {"model": "./endless", "max_new_tokens": 200}
 
 
@@ -129,7 +129,7 @@ def until(happens: Callable[[], bool]) -> bool:
 # Programs are written against these names: the endpoints, and the parameters with their defaults.
 def test_names_and_defaults(client: Client):
     info = client.view_api(return_format="dict", print_info=False)
-    assert list(info["named_endpoints"]) == ["/generate_text", "/generate_images", "/edit_image", "/list_models"]
+    assert list(info["named_endpoints"]) == [f"/{name}" for name in PUBLIC]
     assert info["unnamed_endpoints"] == {}
     parameters = info["named_endpoints"]["/generate_text"]["parameters"]
     assert [p["parameter_name"] for p in parameters] == list(TextParams.markers())
@@ -141,7 +141,7 @@ def test_names_and_defaults(client: Client):
 # Language models read the same from the MCP schema: names, types, help, and what they may leave out.
 def test_the_mcp_schema(server: Server):
     tools = {tool["name"]: tool for tool in server.http.get("/gradio_api/mcp/schema").json()}
-    assert set(tools) == PUBLIC
+    assert set(tools) == set(PUBLIC)
     schema = tools["generate_text"]["inputSchema"]
     kinds = {str: "string", int: "integer", float: "number", bool: "boolean", list: "array"}
     markers, defaults = TextParams.markers(), TextParams.defaults()
@@ -183,7 +183,7 @@ def test_no_file_of_the_server_can_be_restored(server: Server, tmp_path: Path):
     recipe.write_text(json.dumps({"format": "aigc-demo recipe", "family": "text", "settings": {"prompt": "secret"}}))
     file = {"path": str(recipe), "meta": {"_type": "gradio.FileData"}}
     restores = [name for name in page_functions(server) if name.startswith("restore")]
-    assert len(restores) == 2
+    assert len(restores) == 3
     for name in restores:
         event, data = server.call(name, [file, "en"])
         assert event == "error"
@@ -193,7 +193,7 @@ def test_no_file_of_the_server_can_be_restored(server: Server, tmp_path: Path):
 def page_functions(server: Server) -> dict[str, int]:
     """Name -> number of inputs."""
     named = {fn.api_name: fn for fn in server.page.fns.values() if fn.fn}
-    assert {n for n, fn in named.items() if fn.api_visibility != "private"} == PUBLIC
+    assert {n for n, fn in named.items() if fn.api_visibility != "private"} == set(PUBLIC)
     return {n: len(fn.inputs) for n, fn in named.items() if fn.api_visibility == "private"}
 
 
