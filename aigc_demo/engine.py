@@ -61,6 +61,8 @@ class Engine:
     def __init__(self, settings: Settings):
         self.settings = settings
         self.places = Places.at(models=settings.models_dir, cache=settings.cache_dir, offline=settings.offline)
+        self.measured: dict[str, dict[str, float]] = {}
+        """Model id -> the numbers of its newest whole run, timings and figures: what the next one may be estimated by."""
         self._lock = threading.Lock()
 
     @cached_property
@@ -147,6 +149,8 @@ class Engine:
         for item in self._mind_memory(load_and_generate(), family.lighter):
             if isinstance(item, Done):
                 item = replace(item, recipe=self._recipe(family, request, spec, found, item))
+                if item.figures.get("finish") != "stopped":
+                    self.measured[spec.id] = _numbers({**item.figures, **item.timings})
             yield item
 
     def _obtain(self, spec: ModelSpec, stopped: Callable[[], bool]) -> Generator[Step[Any], None, Found]:
@@ -207,6 +211,11 @@ def _is_of(family: Family, folder: Path) -> bool:
     except (OSError, ValueError, RecursionError):
         return True
     return not isinstance(index, dict) or family.holds(index)
+
+
+def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
+    """Those that are numbers; the others may quote what somebody wrote."""
+    return {name: value for name, value in values.items() if isinstance(value, int | float)}
 
 
 def _file_bytes(folder: Path) -> int:

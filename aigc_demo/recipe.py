@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -27,10 +27,12 @@ LONGEST = 4_000_000
 
 @dataclass(frozen=True)
 class Recipe:
-    """A recipe that has been read: the family, and the names and values of its request (not yet checked)."""
+    """A recipe that has been read: the family, and the names and values of its request; what else stood beside them.
+    None of it is checked yet."""
 
     family: str
     settings: dict[str, Any]
+    beside: dict[str, Any] = field(default_factory=dict, compare=False)
 
 
 def stamp(
@@ -81,7 +83,9 @@ def parse(text: str) -> Recipe:
     family, settings = found.get("family"), found.get("settings")
     if not isinstance(family, str) or not isinstance(settings, dict):
         raise Invalid(Words("This recipe is damaged: its settings are missing.", "该配方已损坏：缺少设置。"))
-    return Recipe(family, settings)
+    return Recipe(
+        family, settings, {name: value for name, value in found.items() if name not in ("family", "settings")}
+    )
 
 
 _NO_JSON = Words(

@@ -24,6 +24,24 @@ class Cancelled(BaseException):
     """
 
 
+class Stop:
+    """How a running job is asked to end. `stop()`, asked after every step: now. `stop.between()`, asked where nothing
+    is half done, such as between two pictures: now or there."""
+
+    def __init__(self) -> None:
+        self._now, self._between = threading.Event(), threading.Event()
+
+    def set(self, between: bool = False) -> None:
+        """Ask. between: let it finish what it has in hand."""
+        (self._between if between else self._now).set()
+
+    def __call__(self) -> bool:
+        return self._now.is_set()
+
+    def between(self) -> bool:
+        return self._now.is_set() or self._between.is_set()
+
+
 def on_worker(job: Callable[[Emit[T]], None], *, name: str = "worker") -> Iterator[T]:
     """Run `job(emit)` on a thread of its own and yield what it emits, in order.
 

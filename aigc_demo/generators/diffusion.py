@@ -220,7 +220,8 @@ class Picture:
 
 @dataclass(frozen=True)
 class ImageResult:
-    """pictures: in the order of their seeds. finish: "end", or "stopped", where the last are previews of what was there."""
+    """pictures: in the order of their seeds. finish: "end"; "stopped", where the last are previews of what was
+    there; or "between", where the run was ended after a whole picture."""
 
     pictures: tuple[Picture, ...]
     finish: str = "end"
@@ -238,8 +239,8 @@ def generate(
     """Steps of stage "denoise" (index over all pictures), of stage "decode" when the last is done, then Done.
 
     request: with its seed drawn (`resolved()`); -1 counts as 0. stopped: asked after every step; what is there then
-    is kept as a preview. previews: whether the steps hold a look inside. Raises `Invalid` where model and request do
-    not go together.
+    is kept as a preview. Its `between`, where it has one (`worker.Stop`), is asked between pictures. previews: whether
+    the steps hold a look inside. Raises `Invalid` where model and request do not go together.
     """
     return on_worker(lambda emit: _draw(request, model, stopped, previews, emit), name="denoise")
 
@@ -267,6 +268,7 @@ def _draw(
     pictures: list[Picture] = []
     marks: list[float] = []
     finish = "end"
+    between: Callable[[], bool] = getattr(stopped, "between", stopped)
     rounds = [seeds[n : n + together] for n in range(0, len(seeds), together)]
 
     def after_step(pipe: Any, index: int, _time: Any, tensors: dict[str, Any]) -> dict[str, Any]:
@@ -294,8 +296,8 @@ def _draw(
             pictures += [Picture(image, seed) for image, seed in zip(watch.previews(), part, strict=False)]
             break
         pictures += [Picture(image, seed) for image, seed in zip(made, part, strict=True)]
-        if finish == "end" and stopped() and len(pictures) < len(seeds):
-            finish = "stopped"
+        if between() and len(pictures) < len(seeds):
+            finish = "between"
             break
     if not pictures:
         raise Stopped(Words("Stopped before there was anything to see.", "在看到任何结果之前已停止。"))

@@ -17,6 +17,7 @@ from aigc_demo.ui.clicks import PRIVATE, QUICK, bind_job, bind_stop
 from aigc_demo.ui.film import film
 from aigc_demo.ui.form import Form
 from aigc_demo.ui.gallery import gallery
+from aigc_demo.ui.grid import BETWEEN, Panel, bind_grid, place_grid
 from aigc_demo.ui.images_page import KEEP, Click, Update
 from aigc_demo.ui.model_choice import place_model
 from aigc_demo.ui.run import listener, told_in
@@ -52,6 +53,8 @@ class Parts:
     drop: gr.UploadButton
     model_note: gr.HTML
     kept: gr.HTML
+    between: gr.Button
+    grid: Panel
 
     def paint(self, update: Update) -> dict[Any, Any]:
         """What gradio is to change for an update."""
@@ -59,6 +62,7 @@ class Parts:
         if update.busy is not KEEP:
             out[self.make] = gr.update(visible=not update.busy)
             out[self.stop] = gr.update(visible=update.busy)
+            out[self.between] = gr.update(visible=update.busy and update.several)
         if update.settings is not KEEP:
             out |= {
                 self.form.components[name]: value for name, value in update.settings.items() if name in self.form.names
@@ -80,7 +84,7 @@ class Parts:
     def painted(self) -> list[Any]:
         """Everything that `paint` may change."""
         parts = [self.film, self.pictures, self.status, self.recipes, self.code, self.canvas, self.start]
-        return [*parts, self.make, self.stop, self.model_note, *self.form.inputs]
+        return [*parts, self.make, self.stop, self.between, self.model_note, *self.form.inputs]
 
 
 def build(engine: Engine, say: Catalogue, language: gr.Textbox, arrived: Dependency) -> None:
@@ -104,6 +108,7 @@ def _layout(engine: Engine, say: Catalogue) -> Parts:
             with gr.Row():
                 button("make", Words("Generate", "生成"), variant="primary")
                 button("stop", Words("Stop", "停止"), variant="stop", visible=False)
+                button("between", BETWEEN, visible=False)
             part["pictures"] = gr.Gallery(
                 label=say(Words("Pictures", "图片")),
                 elem_id="images-pictures",
@@ -143,6 +148,7 @@ def _layout(engine: Engine, say: Catalogue) -> Parts:
         with gr.Column(scale=2, min_width=300):
             form.place("strength")
             gr.Markdown(say(HOW_TO_EDIT), elem_classes="aigc-note")
+    part["grid"] = place_grid(say)
     with gr.Accordion(say(Words("Your pictures", "你的图片")), open=True, elem_id="images-kept"):
         part["kept"] = gallery(elem_id="images-gallery")
     with gr.Accordion(say(Words("Recipe: make it again", "配方：重现结果")), open=False, elem_id="images-recipes"):
@@ -174,7 +180,7 @@ def _bind(engine: Engine, parts: Parts, language: gr.Textbox, arrived: Dependenc
         for update in images_page.draw(engine, Click(named, canvas, chosen, request.session_hash or "", event)):
             yield parts.paint(update)
 
-    for trigger in (form.components["prompt"].submit, parts.make.click):
+    made = [
         bind_job(
             trigger,
             draw,
@@ -187,7 +193,10 @@ def _bind(engine: Engine, parts: Parts, language: gr.Textbox, arrived: Dependenc
             rest=lambda: parts.paint(Update(busy=False, status="")),
             already=images_page.ALREADY,
         ).success(None, js=KEEP_PICTURES, inputs=[parts.pictures, parts.recipes])
+        for trigger in (form.components["prompt"].submit, parts.make.click)
+    ]
     bind_stop(parts.stop, IMAGES)
+    bind_stop(parts.between, IMAGES, between=True)
 
     def at_once(work: Callable[[dict[str, Any], str], Update]) -> Callable[..., Any]:
         """For the gallery's buttons."""
@@ -201,6 +210,7 @@ def _bind(engine: Engine, parts: Parts, language: gr.Textbox, arrived: Dependenc
     # queued: gradio shows no error of an event outside the queue
     options = {"inputs": [language], "outputs": parts.painted, **PRIVATE}
     reused = parts.kept.reuse(at_once(images_page.reuse), **options)
+    taken = parts.grid.table.reuse(at_once(images_page.reuse), **options)
     parts.kept.reuse_seed(at_once(lambda event, chosen: images_page.reuse(event, chosen, ("seed",))), **options)
     edited = parts.kept.edit(at_once(images_page.edit), **options)
     parts.film.hold(at_once(images_page.hold), **options)
@@ -210,6 +220,19 @@ def _bind(engine: Engine, parts: Parts, language: gr.Textbox, arrived: Dependenc
             return parts.paint(images_page.restore(uploads.read(file) or b"", chosen))
 
     restored = parts.drop.upload(restore, [parts.drop, language], parts.painted, **PRIVATE)
+    bind_grid(
+        parts.grid,
+        engine=engine,
+        form=form,
+        canvas=parts.canvas,
+        language=language,
+        arrived=arrived,
+        drop=parts.drop,
+        dropped=restored,
+        busy=lambda busy: parts.paint(Update(busy=busy, several=True)),
+        also=[parts.make, parts.stop, parts.between],
+        measured=made,
+    )
 
     arrived.then(
         lambda model, chosen: images_page.model_note(engine, model, chosen),
@@ -234,5 +257,5 @@ def _bind(engine: Engine, parts: Parts, language: gr.Textbox, arrived: Dependenc
     for knob in (model, form.components["guidance_scale"]):
         knob.change(**idle)
     canvas = parts.canvas
-    for happened in (reused.then, edited.then, restored.then, canvas.change, canvas.upload, canvas.clear):
+    for happened in (reused.then, taken.then, edited.then, restored.then, canvas.change, canvas.upload, canvas.clear):
         happened(None, js=SETTLE, **QUICK).then(**idle)

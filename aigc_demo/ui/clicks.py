@@ -72,10 +72,10 @@ def bind_job(
     return made
 
 
-def bind_stop(button: gr.Button, family: Family) -> None:
-    """Stop this visitor's jobs of one family."""
+def bind_stop(button: gr.Button, family: Family, between: bool = False) -> None:
+    """Stop this visitor's jobs of one family; `between`: when what they have in hand is done."""
 
     def stop(request: gr.Request) -> None:
-        JOBS.stop(request.session_hash or "", family.name)
+        JOBS.stop(request.session_hash or "", family.name, between)
 
     button.click(stop, **QUICK)

@@ -19,6 +19,7 @@ FINISH = {
     "length": Words("the longest answer allowed", "达到最长回答"),
     "context": Words("the context is full", "上下文已满"),
     "stopped": Words("stopped by you", "由你停止"),
+    "between": Words("stopped by you after a whole picture", "在完成一张图片后由你停止"),
 }
 STAGES = {
     "fetch": Words("Getting the model", "正在获取模型"),
@@ -87,7 +88,7 @@ def image_facts(recipe: Mapping[str, Any], language: str) -> str:
     model, device, settings = _part(recipe, "model"), _part(recipe, "device"), _part(recipe, "settings")
     seconds, milliseconds = Words("{:.2f} s", "{:.2f} 秒").to(language), Words("{:.0f} ms", "{:.0f} 毫秒").to(language)
     width, height = _number(figures, "width", "{}"), _number(figures, "height", "{}")
-    finish = FINISH["stopped"] if figures.get("finish") == "stopped" else None
+    finish = FINISH.get(str(figures.get("finish"))) if figures.get("finish") != "end" else None
     unread = figures.get("unread")
     cut = Words("The model did not read the end of the prompt: “{rest}”", "模型没有读到提示词的结尾：“{rest}”").format(
         rest=str(unread)[:120]

@@ -51,7 +51,8 @@ class Click:
 
 @dataclass(frozen=True)
 class Update:
-    """What the page shows from now on. final: never to be skipped."""
+    """What the page shows from now on. final: never to be skipped. several: with busy, whether more than what is in
+    hand is still to come."""
 
     film: dict[str, Any] | None = KEEP
     pictures: list[tuple[str, str]] = KEEP
@@ -60,6 +61,7 @@ class Update:
     code: str = KEEP
     canvas: Any = KEEP
     busy: bool = KEEP
+    several: bool = False
     settings: dict[str, Any] = KEEP
     model_note: str = KEEP
     final: bool = False
@@ -68,10 +70,10 @@ class Update:
 def draw(engine: Engine, click: Click) -> Iterator[Update]:
     """Make the pictures that the form asks for."""
     values = {**click.settings, **given(click.canvas)}
-    ImageParams.of(values)
+    asked = ImageParams.of(values).num_images
     yield Update(busy=True, status="", film=None)
     steps = run(engine, IMAGES, values, click.session)
-    updates = _updates(steps, click.language)
+    updates = _updates(steps, click.language, asked)
     try:
         yield from paced(((update, update.final) for update in updates), PREVIEWS_PER_SECOND)
     except Exception:
@@ -90,7 +92,8 @@ def given(canvas: Any) -> dict[str, Any]:
     return {"image": image, "mask": strokes(layer) if image and layer else None}
 
 
-def _updates(steps: Iterator[Step[Any] | Done[ImageResult]], language: str) -> Iterator[Update]:
+def _updates(steps: Iterator[Step[Any] | Done[ImageResult]], language: str, asked: int) -> Iterator[Update]:
+    """asked: how many pictures there will be."""
     frames: list[dict[str, Any]] = []
     begun = 0.0
     payload: dict[str, Any] = {}
@@ -113,7 +116,9 @@ def _updates(steps: Iterator[Step[Any] | Done[ImageResult]], language: str) -> I
                 "count": count,
                 "frames": frames[-1:],
             }
-            yield Update(film=payload, status="", final=item.index == 1)
+            first = item.index == 1
+            more = {"busy": True, "several": True} if first and asked > count else {}
+            yield Update(film=payload, status="", final=first, **more)
         else:
             yield Update(status=facts.progress(item, language), final=item.stage == "load")
 
@@ -121,10 +126,10 @@ def _updates(steps: Iterator[Step[Any] | Done[ImageResult]], language: str) -> I
 def _film_frame(index: int, frame: Frame) -> dict[str, Any]:
     assert frame.noisy is not None
     guess = frame.noisy if frame.guess is None else frame.guess
-    return {"step": index, "noisy": _shown(frame.noisy), "guess": _shown(guess), "pull": frame.pull}
+    return {"step": index, "noisy": preview(frame.noisy), "guess": preview(guess), "pull": frame.pull}
 
 
-def _shown(pictures: np.ndarray) -> str:
+def preview(pictures: np.ndarray) -> str:
     """Pictures [n, h, w, 3] side by side, as a data URI."""
     stream = io.BytesIO()
     Image.fromarray(np.concatenate(list(pictures), axis=1)).save(stream, "PNG")
@@ -252,6 +257,12 @@ def chosen(engine: Engine, model: Any, scheduler: Any, style: Any, language: str
     if style not in _styles(spec):
         settings["style"] = NONE
     return Update(model_note=model_note(engine, model, language), settings=settings)
+
+
+def suiting(engine: Engine, model: Any) -> tuple[bool, list[str], list[str]]:
+    """Whether guidance does anything on a model; its samplers; its styles."""
+    spec = _spec(engine, model)
+    return spec.guided, list(spec.samplers), _styles(spec)
 
 
 def _spec(engine: Engine, model: Any) -> ImageSpec:

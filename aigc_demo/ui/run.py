@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from html import escape
 from typing import Any, TypeVar
@@ -20,7 +20,7 @@ from aigc_demo.errors import Stopped, UserError
 from aigc_demo.params import Params
 from aigc_demo.results import Done, Step
 from aigc_demo.words import Words
-from aigc_demo.worker import iterate_on_worker
+from aigc_demo.worker import Stop, iterate_on_worker
 
 log = logging.getLogger(__name__)
 
@@ -39,40 +39,40 @@ class Jobs:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._waiting: OrderedDict[tuple[str, str], threading.Event] = OrderedDict()
-        self._running: dict[tuple[str, str], set[threading.Event]] = defaultdict(set)
+        self._waiting: OrderedDict[tuple[str, str], Stop] = OrderedDict()
+        self._running: dict[tuple[str, str], set[Stop]] = defaultdict(set)
 
     def expect(self, session: str, family: str) -> bool:
         """A visitor has asked for a job, which may have to wait. False where one of theirs is running already."""
         with self._lock:
             if (session, family) in self._running:
                 return False
-            self._waiting[session, family] = threading.Event()
+            self._waiting[session, family] = Stop()
             if len(self._waiting) > MOST_WAITING:  # pages that were closed while they waited
                 self._waiting.popitem(last=False)
             return True
 
     @contextmanager
-    def running(self, session: str, family: str) -> Iterator[Callable[[], bool]]:
+    def running(self, session: str, family: str) -> Iterator[Stop]:
         """For the time of a job; yields the question whether it has been asked to stop."""
         key = (session, family)
         with self._lock:
-            stop = self._waiting.pop(key, None) or threading.Event()
+            stop = self._waiting.pop(key, None) or Stop()
             self._running[key].add(stop)
         try:
-            yield stop.is_set
+            yield stop
         finally:
             with self._lock:
                 self._running[key].discard(stop)
                 if not self._running[key]:
                     del self._running[key]
 
-    def stop(self, session: str, family: str) -> None:
-        """Ask the jobs of one visitor and family to end with what they have."""
+    def stop(self, session: str, family: str, between: bool = False) -> None:
+        """Ask the jobs of one visitor and family to end with what they have; `between`: when what is in hand is done."""
         with self._lock:
             waiting = self._waiting.get((session, family))
             for stop in (*self._running.get((session, family), ()), *([waiting] if waiting else [])):
-                stop.set()
+                stop.set(between)
 
     def is_running(self, session: str, family: str) -> bool:
         """Whether one of this visitor's is running."""
@@ -91,10 +91,15 @@ JOBS = Jobs()
 def run(engine: Engine, family: Family, values: Mapping[str, Any], session: str) -> Iterator[Step[Any] | Done[Any]]:
     """Check the values, then drive the engine on a worker thread. Closing the iterator ends the job within a step."""
     request: Params = family.params.of(values)
-    with JOBS.running(session, family.name) as stopped:
-        if stopped():
+    yield from job(family, session, lambda stop: engine.run(family, request, stop))
+
+
+def job(family: Family, session: str, make: Callable[[Stop], Iterable[T]]) -> Iterator[T]:
+    """Drive what `make` returns on a worker thread, as the one job of this visitor and family."""
+    with JOBS.running(session, family.name) as stop:
+        if stop():
             raise Stopped(Words("Stopped while it waited for its turn.", "在排队时已停止。"))
-        yield from iterate_on_worker(lambda: engine.run(family, request, stopped), name=family.name)
+        yield from iterate_on_worker(lambda: make(stop), name=family.name)
 
 
 def paced(states: Iterator[tuple[T, bool]], per_second: float = UPDATES_PER_SECOND) -> Iterator[T]:
