@@ -94,14 +94,14 @@ def place_grid(say: Catalogue) -> Panel:
                     )
                     part["axes"] += [axis, text, picks]
         gr.Markdown(say(GridParams.markers()["x_values"][1].help), elem_classes="aigc-note")
-        part["cost"] = gr.HTML(elem_id="grid-cost")
+        part["cost"] = gr.HTML(elem_id="grid-cost", padding=False)
         with gr.Row():
             button("make", Words("Make the grid", "生成网格"), variant="primary")
             button("stop", Words("Stop", "停止"), variant="stop", visible=False)
             button("between", BETWEEN, visible=False)
             button("resume", Words("Make the missing ones", "继续生成缺少的"), visible=False)
-        part["status"] = gr.HTML(elem_id="grid-status")
-        part["table"] = grid_table(elem_id="grid-table")
+        part["status"] = gr.HTML(elem_id="grid-status", padding=False)
+        part["table"] = grid_table(elem_id="grid-table", padding=False)
         part["run"] = gr.State(None)
     return Panel(**part)
 

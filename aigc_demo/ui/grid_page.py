@@ -169,7 +169,7 @@ def cost(engine: Engine, settings: Mapping[str, Any], canvas: Any, axes: Mapping
         known = diffusion_grid.seconds(plan, (), engine.measured, engine.device.kind)
     said = ONE if many == 1 else Words("{many} pictures", "共 {many} 张图片").format(many=many)
     time_ = UNKNOWN if known is None else KNOWN.format(time=duration(known))
-    return facts.note(Words("{said}, {time}", "{said}，{time}").format(said=said, time=time_).to(language)) + "".join(
+    return facts.note(Words("{said}. {time}", "{said}。{time}").format(said=said, time=time_).to(language)) + "".join(
         facts.note(words.to(language), "warn") for words in _without_effect(engine, plan)
     )
 
@@ -181,11 +181,12 @@ BEGIN = Words(
 )
 ONE = Words("1 picture", "共 1 张图片")
 UNKNOWN = Words(
-    "for a time that is known once this model has made a picture here.",
-    "所需时间要等该模型在此生成过一张图片后才知道。",
+    "How long that takes is known once the model has made a picture here.",
+    "所需时间要等模型在此生成过一张图片后才知道。",
 )
 KNOWN = Words(
-    "{time} by the last run of this model; loading it not counted.", "按该模型上次的用时估计{time}，不含装入时间。"
+    "That takes {time}, going by the model's last run; loading it is not counted.",
+    "按模型上次的用时，{time}，不含装入时间。",
 )
 SAME = Words(
     "“{name}” has no effect on this model: those pictures will be the same.",

@@ -32,7 +32,7 @@ const detail = make("section", "gr-detail");
 const trouble = make("p", "aigc-note warn");
 trouble.setAttribute("role", "status");
 const sheet = make("div", "gr-sheet", button(words.sheet, () => save(state.value.sheet, "aigc-grid.png")), make("p", "gr-note", words.sheet_help));
-root.replaceChildren(scroll, trouble, hint, detail, sheet);
+root.replaceChildren(make("div", "gr-body", make("div", "gr-left", scroll, hint), detail), trouble, sheet);
 
 async function save(path, name) {
   const answer = await fetch(file(path)).catch(() => null);
@@ -110,6 +110,7 @@ function open(at, asked = false) {
   const seen = cell && (cell.state === "done" || cell.state === "failed");
   const key = seen ? JSON.stringify([at, cell.state, cell.path]) : "";
   state.open = seen ? at : null;
+  root.classList.toggle("gr-is-open", !!seen);
   for (const [place, node] of state.cells) node.classList.toggle("gr-chosen", place === state.open);
   if (detail.key === key && !asked) return;
   detail.key = key;
@@ -119,7 +120,7 @@ function open(at, asked = false) {
   const close = Object.assign(button("×", () => leave(at)), { className: "gr-close", title: words.close });
   close.setAttribute("aria-label", words.close);
   if (cell.state === "failed") {
-    detail.replaceChildren(make("div", "gr-large", make("p", "gr-label", label), make("p", "aigc-note warn", cell.said), close));
+    detail.replaceChildren(make("p", "gr-label", label, close), make("p", "aigc-note warn", cell.said));
   } else {
     const settings = cell.recipe?.settings || {}, facts = make("dl", "aigc-facts");
     for (const name of ["model", "seed", "num_inference_steps", "guidance_scale"]) {
@@ -132,7 +133,7 @@ function open(at, asked = false) {
       if (await aigc.pictures.add({ url: file(cell.path), recipe })) keep.textContent = words.kept; else keep.disabled = false;
     });
     detail.replaceChildren(
-      make("figure", "gr-large", large, close), make("p", "gr-label", label), make("p", "gr-prompt", shown(settings.prompt)), facts,
+      make("p", "gr-label", label, close), make("figure", "gr-large", large), make("p", "gr-prompt", shown(settings.prompt)), facts,
       make("div", "gr-actions", button(words.use, () => trigger("reuse", { recipe })), keep,
         button(words.download, () => save(cell.path, `aigc-${shown(settings.seed)}-${cell.column + 1}-${cell.row + 1}.png`))));
   }
