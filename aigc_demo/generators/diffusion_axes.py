@@ -31,7 +31,7 @@ CHOICES: Mapping[str, Mapping[str, Words]] = {
 AXES: dict[str, Words] = {
     NONE: Words("None", "无"),
     **{name: ImageParams.markers()[name][1].label for name in (*NUMBERS, *CHOICES, MODEL)},
-    WORDS: Words("Words of the prompt", "提示词中的词"),
+    WORDS: Words("Prompt words", "词语替换"),
 }
 """What a grid can vary."""
 

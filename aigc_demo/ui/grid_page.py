@@ -203,6 +203,7 @@ def _without_effect(engine: Engine, plan: Plan) -> list[Words]:
 
 def axis_changed(engine: Engine, axis: Any, model: Any, picks: Any, language: str) -> list[Any]:
     """Updates for an axis's text and its list: the one that goes with it is shown, with what suits the model."""
+    axis = axis if isinstance(axis, str) else NONE
     offered = choices(engine, axis, model, language)
     values = [value for _, value in offered]
     kept = [pick for pick in picks if pick in values] if isinstance(picks, list) else []
