@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
+from gradio.components import Component
 from gradio.events import Dependency
 
 from aigc_demo.engine import Engine
@@ -20,6 +21,7 @@ from aigc_demo.ui.gallery import gallery
 from aigc_demo.ui.grid import BETWEEN, Panel, bind_grid, place_grid
 from aigc_demo.ui.images_page import KEEP, Click, Update
 from aigc_demo.ui.model_choice import place_model
+from aigc_demo.ui.queued import Queue, bind_queue, queue_list
 from aigc_demo.ui.run import listener, told_in
 from aigc_demo.ui.words import Catalogue
 from aigc_demo.words import Words
@@ -54,6 +56,9 @@ class Parts:
     model_note: gr.HTML
     kept: gr.HTML
     between: gr.Button
+    add: gr.Button
+    queue: gr.State
+    waiting: gr.HTML
     grid: Panel
 
     def paint(self, update: Update) -> dict[Any, Any]:
@@ -62,6 +67,7 @@ class Parts:
         if update.busy is not KEEP:
             out[self.make] = gr.update(visible=not update.busy)
             out[self.stop] = gr.update(visible=update.busy)
+            out[self.add] = gr.update(visible=update.busy)
             out[self.between] = gr.update(visible=update.busy and update.several)
         if update.settings is not KEEP:
             out |= {
@@ -81,10 +87,15 @@ class Parts:
         return out | {component: value for component, value in same.items() if value is not KEEP}
 
     @property
+    def buttons(self) -> list[gr.Button]:
+        """Those that come and go with a job."""
+        return [self.make, self.add, self.stop, self.between]
+
+    @property
     def painted(self) -> list[Any]:
         """Everything that `paint` may change."""
         parts = [self.film, self.pictures, self.status, self.recipes, self.code, self.canvas, self.start]
-        return [*parts, self.make, self.stop, self.between, self.model_note, *self.form.inputs]
+        return [*parts, *self.buttons, self.model_note, *self.form.inputs]
 
 
 def build(engine: Engine, say: Catalogue, language: gr.Textbox, arrived: Dependency) -> None:
@@ -107,8 +118,10 @@ def _layout(engine: Engine, say: Catalogue) -> Parts:
             form.place("prompt", lines=1, max_lines=6, info=None, placeholder=placeholder)
             with gr.Row():
                 button("make", Words("Generate", "生成"), variant="primary")
+                button("add", Words("Add to queue", "加入队列"), variant="primary", visible=False)
                 button("stop", Words("Stop", "停止"), variant="stop", visible=False)
                 button("between", BETWEEN, visible=False)
+            part["waiting"], part["queue"] = queue_list(elem_id="images-queue"), gr.State(Queue())
             part["pictures"] = gr.Gallery(
                 label=say(Words("Pictures", "图片")),
                 elem_id="images-pictures",
@@ -180,21 +193,26 @@ def _bind(engine: Engine, parts: Parts, language: gr.Textbox, arrived: Dependenc
         for update in images_page.draw(engine, Click(named, canvas, chosen, request.session_hash or "", event)):
             yield parts.paint(update)
 
-    made = [
-        bind_job(
+    def job(
+        trigger: Callable[..., Any], work: Any, inputs: list[Component], more: Sequence[Component] = ()
+    ) -> Dependency:
+        """Bind work that makes pictures. more: what it paints beside the usual."""
+        bound = bind_job(
             trigger,
-            draw,
+            work,
             engine=engine,
             family=IMAGES,
             language=language,
             inputs=inputs,
-            outputs=parts.painted,
+            outputs=[*parts.painted, *more],
             waiting=lambda chosen: parts.paint(Update(busy=True, status=facts.busy(images_page.WAITING, chosen))),
             rest=lambda: parts.paint(Update(busy=False, status="")),
             already=images_page.ALREADY,
-        ).success(None, js=KEEP_PICTURES, inputs=[parts.pictures, parts.recipes])
-        for trigger in (form.components["prompt"].submit, parts.make.click)
-    ]
+        )
+        bound.success(None, js=KEEP_PICTURES, inputs=[parts.pictures, parts.recipes])
+        return bound
+
+    made = [job(trigger, draw, inputs) for trigger in (form.components["prompt"].submit, parts.make.click)]
     bind_stop(parts.stop, IMAGES)
     bind_stop(parts.between, IMAGES, between=True)
 
@@ -220,7 +238,7 @@ def _bind(engine: Engine, parts: Parts, language: gr.Textbox, arrived: Dependenc
             return parts.paint(images_page.restore(uploads.read(file) or b"", chosen))
 
     restored = parts.drop.upload(restore, [parts.drop, language], parts.painted, **PRIVATE)
-    bind_grid(
+    compared = bind_grid(
         parts.grid,
         engine=engine,
         form=form,
@@ -230,9 +248,10 @@ def _bind(engine: Engine, parts: Parts, language: gr.Textbox, arrived: Dependenc
         drop=parts.drop,
         dropped=restored,
         busy=lambda busy: parts.paint(Update(busy=busy, several=True)),
-        also=[parts.make, parts.stop, parts.between],
+        also=parts.buttons,
         measured=made,
     )
+    _bind_queue(parts, engine, language, job, [*made, *compared])
 
     arrived.then(
         lambda model, chosen: images_page.model_note(engine, model, chosen),
@@ -259,3 +278,39 @@ def _bind(engine: Engine, parts: Parts, language: gr.Textbox, arrived: Dependenc
     canvas = parts.canvas
     for happened in (reused.then, taken.then, edited.then, restored.then, canvas.change, canvas.upload, canvas.clear):
         happened(None, js=SETTLE, **QUICK).then(**idle)
+
+
+def _bind_queue(
+    parts: Parts, engine: Engine, language: gr.Textbox, job: Callable[..., Dependency], others: Sequence[Dependency]
+) -> None:
+    """Settings that wait until what is being made is done. job: binds work that makes pictures. others: such jobs."""
+
+    def put(queue: Queue, values: list[Any]) -> None:
+        canvas, *settings = values
+        named = dict(zip(parts.form.names, settings, strict=True))
+        asked = ImageParams.of(named | images_page.given(canvas))
+        many = f" × {asked.num_images}" if asked.num_images > 1 else ""
+        queue.add(named, canvas, (asked.prompt, f"{asked.model}{many}"))
+
+    def draw(values: list[Any], request: gr.Request, event: dict[str, Any]) -> Iterator[dict[Any, Any]]:
+        queue, chosen = values
+        entry = queue.take()
+        if entry is None:
+            yield parts.paint(Update(busy=False, status=""))
+            return
+        yield {parts.waiting: queue.shown(busy=True)}
+        click = Click(entry.settings, entry.canvas, chosen, request.session_hash or "")
+        for update in images_page.draw(engine, click):
+            yield parts.paint(update)
+
+    bind_queue(
+        parts.waiting,
+        parts.queue,
+        parts.add,
+        family=IMAGES,
+        language=language,
+        inputs=[parts.canvas, *parts.form.inputs],
+        put=put,
+        begin=lambda trigger: job(trigger, draw, [parts.queue, language], [parts.waiting]),
+        others=others,
+    )

@@ -47,7 +47,10 @@ def bind_job(
 
     def turned_away(request: gr.Request) -> Outputs:
         """A full queue refuses a click before it reaches its handler, and so nobody ends the waiting."""
-        return nothing if JOBS.is_running(request.session_hash or "", family.name) else rest()
+        if JOBS.is_running(request.session_hash or "", family.name):
+            return nothing
+        JOBS.forget(request.session_hash or "", family.name)
+        return rest()
 
     def clicked(values: list[Any], request: gr.Request, event: dict[str, Any]) -> Iterator[Outputs]:
         with told_in(values[place]):

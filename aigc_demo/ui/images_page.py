@@ -31,7 +31,9 @@ from aigc_demo.words import Words
 KEEP: Any = object()
 """An Update's way to say "leave it as it is", where None means "empty it"."""
 WAITING = Words("Waiting for its turn", "正在排队")
-ALREADY = Words("Pictures are being made. Wait for them, or stop.", "正在生成图片。请等待，或先停止。")
+ALREADY = Words(
+    "Pictures are being made. Add these to the queue, wait, or stop.", "正在生成图片。可加入队列、等待，或先停止。"
+)
 PREVIEWS_PER_SECOND = 8
 """A preview is a picture in a message; more would only fill the wire."""
 FILES = {"image": "picture.png", "mask": "mask.png"}

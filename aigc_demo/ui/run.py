@@ -79,6 +79,16 @@ class Jobs:
         with self._lock:
             return (session, family) in self._running
 
+    def is_busy(self, session: str, family: str) -> bool:
+        """Whether one of this visitor's is running, or waits for its turn."""
+        with self._lock:
+            return (session, family) in self._running or (session, family) in self._waiting
+
+    def forget(self, session: str, family: str) -> None:
+        """The job that a visitor asked for will not come."""
+        with self._lock:
+            self._waiting.pop((session, family), None)
+
     def count(self) -> int:
         """How many jobs are running."""
         with self._lock:
