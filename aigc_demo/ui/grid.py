@@ -24,7 +24,6 @@ from aigc_demo.ui.words import Catalogue
 from aigc_demo.words import Words
 
 TITLE = Words("Compare settings: X/Y grid", "对比设置：X/Y 网格")
-PICKS = Words("{name} values: pick from the list", "{name} 值：从列表中选取")
 COUNTED = ("model", "num_inference_steps", "width", "height", "strength")
 """Settings of the form that change what a grid costs."""
 RESTORED = Words("Both axes are restored: make the grid to see it again.", "两个轴已恢复：点击生成网格即可重现。")
@@ -81,27 +80,27 @@ def place_grid(say: Catalogue) -> Panel:
         with gr.Row():
             for which in ("x", "y"):
                 with gr.Column(min_width=280), gr.Row():
-                    axis = form.place(f"{which}_axis", info=None, min_width=130, scale=2)
-                    text = form.place(f"{which}_values", info=None, min_width=130, scale=3, lines=1, visible=False)
+                    axis = form.place(f"{which}_axis", info=None, min_width=150, scale=2)
+                    text = form.place(f"{which}_values", info=None, min_width=150, scale=3, lines=1, visible=False)
                     picks = gr.Dropdown(
-                        label=say(PICKS.format(name=which.upper())),
+                        label=say(form.params.markers()[f"{which}_values"][1].label),
                         choices=[],
                         multiselect=True,
                         visible=False,
-                        min_width=130,
+                        min_width=150,
                         scale=3,
                         elem_id=f"grid-{which}_picks",
                     )
                     part["axes"] += [axis, text, picks]
         gr.Markdown(say(GridParams.markers()["x_values"][1].help), elem_classes="aigc-note")
-        part["cost"] = gr.HTML(elem_id="grid-cost", padding=False)
+        part["cost"] = gr.HTML(elem_id="grid-cost")
         with gr.Row():
             button("make", Words("Make the grid", "生成网格"), variant="primary")
             button("stop", Words("Stop", "停止"), variant="stop", visible=False)
             button("between", BETWEEN, visible=False)
             button("resume", Words("Make the missing ones", "继续生成缺少的"), visible=False)
-        part["status"] = gr.HTML(elem_id="grid-status", padding=False)
-        part["table"] = grid_table(elem_id="grid-table", padding=False)
+        part["status"] = gr.HTML(elem_id="grid-status")
+        part["table"] = grid_table(elem_id="grid-table")
         part["run"] = gr.State(None)
     return Panel(**part)
 

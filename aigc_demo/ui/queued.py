@@ -141,6 +141,7 @@ def bind_queue(
 
     def after(refused: bool) -> Callable[[Queue, gr.Request], Outputs]:
         def go_on(queue: Queue, request: gr.Request) -> Outputs:
+            print('GOON', refused, [e.told for e in queue.entries], queue.asked, JOBS.is_running(request.session_hash or '', family.name), flush=True)
             return {shown: queue.shown(JOBS.is_running(request.session_hash or "", family.name), refused)}
 
         return go_on
