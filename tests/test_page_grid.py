@@ -249,6 +249,7 @@ def add(painter: Painter, prompt: str) -> None:
 def test_settings_wait_and_begin_by_themselves(painter: Painter) -> None:
     """While one is made the next are put aside, each with its own settings; a failure of one stops none of the rest."""
     page, visitor = painter.page, painter.visitor
+    painter.set("num_inference_steps", 60)
     Pace.seconds = 0.5
     painter.begin("one")
     page.wait_for_selector("#images-add-button", state="visible")
@@ -268,7 +269,7 @@ def test_settings_wait_and_begin_by_themselves(painter: Painter) -> None:
     visitor.comes_to(lambda: waits(painter)[-2:], ["impossible", "last"])
     page.locator("#images-prompt textarea").press("Enter")
     assert ALREADY.en in visitor.toast()
-    Pace.seconds = 0.05
+    Pace.seconds = 0.0
     assert "Width of" in visitor.toast()
     visitor.comes_to(lambda: len(painter.kept), 3)
     found = [(recipe["settings"]["prompt"], recipe["settings"]["seed"]) for recipe in painter.kept[::-1]]

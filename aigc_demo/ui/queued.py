@@ -141,11 +141,10 @@ def bind_queue(
 
     def after(refused: bool) -> Callable[[Queue, gr.Request], Outputs]:
         def go_on(queue: Queue, request: gr.Request) -> Outputs:
-            print('GOON', refused, [e.told for e in queue.entries], queue.asked, JOBS.is_running(request.session_hash or '', family.name), flush=True)
             return {shown: queue.shown(JOBS.is_running(request.session_hash or "", family.name), refused)}
 
         return go_on
 
-    for other in others:
-        other.then(after(False), [queue], [shown], **QUICK)
-    begun.then(after(True), [queue], [shown], **QUICK)
+    for ended, refused in [(other, False) for other in others] + [(begun, True)]:
+        for way in (ended.success, ended.failure):  # `then` does not follow a failure
+            way(after(refused), [queue], [shown], **QUICK)
