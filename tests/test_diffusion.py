@@ -14,11 +14,12 @@ from tiny_images import MAKERS, SIDE
 
 from aigc_demo.device import choose
 from aigc_demo.errors import Invalid, ModelDamaged, UserError
-from aigc_demo.generators import diffusion_model, schedulers
+from aigc_demo.generators import diffusion, diffusion_model, schedulers
 from aigc_demo.generators.diffusion import Frame, ImageParams, generate
 from aigc_demo.generators.diffusion_model import ImageModel
 from aigc_demo.pictures import fit
-from aigc_demo.results import Done, finish
+from aigc_demo.results import Done, Step, finish
+from aigc_demo.worker import Stop
 
 torch = pytest.importorskip("torch")
 ZERO_SNR = {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
@@ -193,6 +194,27 @@ def test_stopping_costs_at_most_one_step_and_leaves_nothing(
     assert not [thread for thread in threading.enumerate() if thread.name == "denoise"]
     model._counting.remove()
     assert np.array_equal(pixels(finish(generate(ask(), model)))[0], undisturbed)
+
+
+def test_stopping_between_two_pictures_keeps_whole_ones(
+    models: dict[str, ImageModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked in the middle of the second of three, it is finished, pixel by pixel, and the third is not begun."""
+    whole = pixels(finish(generate(ask(num_images=3), models["sd"])))
+    monkeypatch.setitem(diffusion.AT_ONCE, "cpu", SIDE * SIDE)
+    stop = Stop()
+    run = generate(ask(num_images=3), models["sd"], stop)
+    first = next(run)
+    asked = first.total // 3 + 1
+    for item in run:
+        if isinstance(item, Step) and item.index == asked:
+            stop.set(between=True)
+        if isinstance(item, Done):
+            break
+    assert item.value.finish == "between"
+    made = pixels(item)
+    assert len(made) == 2
+    assert abs(np.stack(made).astype(int) - np.stack(whole[:2]).astype(int)).max() <= 1
 
 
 def test_a_fault_in_the_middle_leaves_no_trace(models: dict[str, ImageModel]) -> None:

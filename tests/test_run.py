@@ -53,6 +53,28 @@ def test_a_stop_holds_for_what_runs_and_not_for_what_comes():
         assert not later()
 
 
+# "After this picture" leaves what is in hand alone, and says so only where nothing is half done; Stop says so everywhere.
+def test_a_stop_between_is_heard_between():
+    jobs = Jobs()
+    with jobs.running("ann", "images") as stop:
+        jobs.stop("ann", "images", between=True)
+        assert (stop(), stop.between()) == (False, True)
+        jobs.stop("ann", "images")
+        assert (stop(), stop.between()) == (True, True)
+
+
+# A job that the full server refused does not count as waiting for ever: the queue would never go on.
+def test_a_refused_job_is_forgotten():
+    jobs = Jobs()
+    assert jobs.expect("ann", "images")
+    assert (jobs.is_busy("ann", "images"), jobs.is_busy("bob", "images")) == (True, False)
+    jobs.forget("ann", "images")
+    jobs.forget("bob", "images")
+    assert not jobs.is_busy("ann", "images")
+    with jobs.running("ann", "images"):
+        assert jobs.is_busy("ann", "images")
+
+
 # A Stop that comes late, or from nowhere, is no error; and a run that failed is not counted as running for ever.
 def test_jobs_end_with_their_run():
     jobs = Jobs()

@@ -94,7 +94,7 @@ def given(canvas: Any) -> dict[str, Any]:
     return {"image": image, "mask": strokes(layer) if image and layer else None}
 
 
-def _updates(steps: Iterator[Step[Any] | Done[ImageResult]], language: str, asked: int) -> Iterator[Update]:
+def _updates(steps: Iterator[Step[Any] | Done[ImageResult]], language: str, asked: int = 1) -> Iterator[Update]:
     """asked: how many pictures there will be."""
     frames: list[dict[str, Any]] = []
     begun = 0.0
