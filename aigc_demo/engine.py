@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -61,8 +62,8 @@ class Engine:
     def __init__(self, settings: Settings):
         self.settings = settings
         self.places = Places.at(models=settings.models_dir, cache=settings.cache_dir, offline=settings.offline)
-        self.measured: dict[str, dict[str, float]] = {}
-        """Model id -> the numbers of its newest whole run, timings and figures: what the next one may be estimated by."""
+        self.measured: defaultdict[str, dict[str, dict[str, float]]] = defaultdict(dict)
+        """Family -> model id -> the numbers of its newest whole run: what the next one may be estimated by."""
         self._lock = threading.Lock()
 
     @cached_property
@@ -150,7 +151,7 @@ class Engine:
             if isinstance(item, Done):
                 item = replace(item, recipe=self._recipe(family, request, spec, found, item))
                 if item.figures.get("finish") != "stopped":
-                    self.measured[spec.id] = _numbers({**item.figures, **item.timings})
+                    self.measured[family.name][spec.id] = _numbers({**item.figures, **item.timings})
             yield item
 
     def _obtain(self, spec: ModelSpec, stopped: Callable[[], bool]) -> Generator[Step[Any], None, Found]:

@@ -252,8 +252,8 @@ def test_what_the_lists_offer(engine: Engine):
 # The engine remembers numbers of a run, never what somebody wrote.
 def test_the_engine_remembers_numbers_only(engine: Engine):
     made(engine, "seed", "1", prompt="secret " * 30)
-    assert engine.measured["./sd"]["steps"] == FORM["num_inference_steps"]
-    assert all(isinstance(value, int | float) for value in engine.measured["./sd"].values())
+    assert engine.measured[IMAGES.name]["./sd"]["steps"] == FORM["num_inference_steps"]
+    assert all(isinstance(value, int | float) for value in engine.measured[IMAGES.name]["./sd"].values())
 
 
 # A pipeline that cannot be looked into has no previews and no length; its cell fills all the same.

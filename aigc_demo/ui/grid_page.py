@@ -135,7 +135,7 @@ NTH = Words("Picture {n} of {total}", "第 {n} 张，共 {total} 张")
 def _progress(engine: Engine, run: Run, now: Mapping[Place, Any], language: str) -> str:
     total = len(run.plan.cells)
     ended = len(run.made) + len(run.failed)
-    known = diffusion_grid.seconds(run.plan, {*run.made, *run.failed}, engine.measured, engine.device.kind)
+    known = diffusion_grid.seconds(run.plan, {*run.made, *run.failed}, engine.measured[IMAGES.name], engine.device.kind)
     share = sum(part["share"] or 0.0 for part in now.values())
     if known is not None and ended < total:
         known *= max(0.0, 1 - share / (total - ended))
@@ -165,8 +165,8 @@ def cost(engine: Engine, settings: Mapping[str, Any], canvas: Any, axes: Mapping
     except UserError as error:
         return facts.note(error.words.to(language), "warn")
     many, known = len(plan.cells), None
-    if engine.measured:
-        known = diffusion_grid.seconds(plan, (), engine.measured, engine.device.kind)
+    if engine.measured[IMAGES.name]:
+        known = diffusion_grid.seconds(plan, (), engine.measured[IMAGES.name], engine.device.kind)
     said = ONE if many == 1 else Words("{many} pictures", "共 {many} 张图片").format(many=many)
     time_ = UNKNOWN if known is None else KNOWN.format(time=duration(known))
     return facts.note(Words("{said}. {time}", "{said}。{time}").format(said=said, time=time_).to(language)) + "".join(
