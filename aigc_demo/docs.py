@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import fields
 
-from aigc_demo.generators.diffusion import ImageParams
+from aigc_demo.generators.diffusion_params import ImageParams
 from aigc_demo.generators.diffusion_rows import IMAGES, ImageSpec
 from aigc_demo.generators.latent import RebuildParams, WalkParams
 from aigc_demo.generators.latent_rows import REBUILD, LatentSpec

@@ -22,8 +22,9 @@ import numpy as np
 
 from aigc_demo.device import choose
 from aigc_demo.engine import FOLDER
-from aigc_demo.generators.diffusion import SHIPPED, ImageParams, generate
+from aigc_demo.generators.diffusion import generate
 from aigc_demo.generators.diffusion_model import TEXT, ImageModel, load
+from aigc_demo.generators.diffusion_params import SHIPPED, ImageParams
 from aigc_demo.results import finish
 from aigc_demo.worker import iterate_on_worker
 from benchmarks.compare import Wanted, compare

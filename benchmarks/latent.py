@@ -16,7 +16,7 @@ import numpy as np
 
 from aigc_demo import animation
 from aigc_demo.engine import Engine
-from aigc_demo.generators import latent_paths
+from aigc_demo.generators import paths
 from aigc_demo.generators.latent import WalkParams, walk
 from aigc_demo.generators.latent_model import load
 from aigc_demo.generators.latent_pictures import squared, tensor
@@ -54,8 +54,8 @@ def main() -> int:
         import torch
 
         points = model.encode(tensor([squared(one, model, 0) for one in given]))[0]
-        places = latent_paths.places(2, options.frames, "even", False)
-        return torch.stack([latent_paths.point(points, latent_paths.LINEAR, *place, False) for place in places])
+        places = paths.places(2, options.frames, "even", False)
+        return torch.stack([paths.point(points, paths.LINEAR, *place, False) for place in places])
 
     def bare(z: Any) -> Any:
         import torch

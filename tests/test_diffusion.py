@@ -14,9 +14,10 @@ from tiny_images import MAKERS, SIDE
 
 from aigc_demo.device import choose
 from aigc_demo.errors import Invalid, ModelDamaged, UserError
-from aigc_demo.generators import diffusion, diffusion_model, schedulers
-from aigc_demo.generators.diffusion import Frame, ImageParams, generate
+from aigc_demo.generators import diffusion, diffusion_model, diffusion_noise, schedulers
+from aigc_demo.generators.diffusion import Frame, generate
 from aigc_demo.generators.diffusion_model import ImageModel
+from aigc_demo.generators.diffusion_params import ImageParams
 from aigc_demo.pictures import fit
 from aigc_demo.results import Done, Step, finish
 from aigc_demo.worker import Stop
@@ -307,3 +308,40 @@ def test_a_recipe_names_a_picture_by_its_pixels(models: dict[str, ImageModel]) -
     assert ask().values()["image"] is None
     with pytest.raises(UserError, match="give it again"):
         ImageParams.of(values)
+
+
+VARYING = ("sd", "sdxl", "sd3")
+
+
+# A variation is a way from one seed's picture to another's: both ends are the pictures of the two seeds themselves.
+@pytest.mark.parametrize("kind", VARYING)
+def test_a_variation_lies_between_two_seeds(models: dict[str, ImageModel], kind: str) -> None:
+    def made(**settings: Any) -> Image.Image:
+        request = ImageParams(prompt="a cat", num_inference_steps=3, guidance_scale=3, **settings)
+        return finish(generate(request, models[kind])).value.pictures[0].image
+
+    first, other = made(seed=5), made(seed=9)
+    assert made(seed=5, variation_strength=1, variation_seed=9) == other
+    assert made(seed=5, variation_seed=9) == first, "at 0 nothing is varied"
+    little, lot = (made(seed=5, variation_strength=s, variation_seed=9) for s in (0.1, 0.6))
+
+    def far(one: Image.Image) -> float:
+        return float(np.abs(np.asarray(one, float) - np.asarray(first, float)).mean())
+
+    assert 0 < far(little) < far(lot)
+
+
+# Picture n of several is the variation of seed plus n, alone or among others.
+def test_varied_pictures_are_the_same_alone(models: dict[str, ImageModel]) -> None:
+    def made(**settings: Any) -> list[Image.Image]:
+        request = ImageParams(prompt="a cat", num_inference_steps=2, variation_strength=0.3, **settings)
+        return [one.image for one in finish(generate(request, models["sd"])).value.pictures]
+
+    several, alone = made(seed=5, variation_seed=100, num_images=3), made(seed=7, variation_seed=102)
+    assert np.abs(np.asarray(several[2], int) - np.asarray(alone[0], int)).max() <= 1
+
+
+def test_a_model_whose_noise_is_unknown_says_so(models: dict[str, ImageModel], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(diffusion_noise, "PIPELINES", ())
+    with pytest.raises(Invalid, match="cannot be varied"):
+        finish(generate(ImageParams(seed=1, variation_strength=0.2), models["sd"]))

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from aigc_demo.errors import Invalid, ModelUnavailable, OutOfMemory, Stopped
-from aigc_demo.generators.diffusion import ImageParams, ImageResult
+from aigc_demo.generators.diffusion import ImageResult
 from aigc_demo.generators.diffusion_axes import AXES, MOST, NONE, GridParams, entries_of, written
 from aigc_demo.generators.diffusion_grid import Plan, generate, plan, seconds
+from aigc_demo.generators.diffusion_params import ImageParams
 from aigc_demo.generators.diffusion_sheet import sheet
 from aigc_demo.results import Done, Step
 from aigc_demo.words import Words

@@ -13,8 +13,8 @@ from test_images_page import FORM, canvas, engine, folder, one_thread, picture, 
 from aigc_demo import png
 from aigc_demo.engine import Engine
 from aigc_demo.errors import OutOfMemory
-from aigc_demo.generators.diffusion import ImageParams
 from aigc_demo.generators.diffusion_axes import MODEL, GridParams
+from aigc_demo.generators.diffusion_params import ImageParams
 from aigc_demo.generators.diffusion_rows import IMAGES
 from aigc_demo.generators.schedulers import OWN
 from aigc_demo.results import Done, Step, finish

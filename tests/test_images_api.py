@@ -24,8 +24,9 @@ from aigc_demo import png
 from aigc_demo.device import choose
 from aigc_demo.engine import Engine
 from aigc_demo.generators import diffusion_model
-from aigc_demo.generators.diffusion import ImageParams, generate
+from aigc_demo.generators.diffusion import generate
 from aigc_demo.generators.diffusion_model import ImageModel
+from aigc_demo.generators.diffusion_params import ImageParams
 from aigc_demo.generators.diffusion_rows import IMAGES
 from aigc_demo.results import finish
 from aigc_demo.settings import Settings
@@ -39,7 +40,7 @@ PATIENCE = 60
 VALUES = {"prompt": "a cat", "model": "./sd", "num_inference_steps": 3, "seed": 7}
 ENDPOINTS = {
     "generate_images": [name for name in ImageParams.markers() if name not in (*GIVEN, "strength")],
-    "edit_image": [*GIVEN, *(name for name in ImageParams.markers() if name not in GIVEN)],
+    "edit_image": [*GIVEN, *(n for n in ImageParams.markers() if n not in GIVEN and not n.startswith("variation"))],
 }
 
 

@@ -22,7 +22,8 @@ from aigc_demo import engine as engine_module
 from aigc_demo import png, recipe
 from aigc_demo.engine import Engine
 from aigc_demo.errors import OutOfMemory, UserError
-from aigc_demo.generators.diffusion import ImageParams, Picture
+from aigc_demo.generators.diffusion import Picture
+from aigc_demo.generators.diffusion_params import ImageParams
 from aigc_demo.generators.diffusion_rows import IMAGES, UNKNOWN_DEFAULTS
 from aigc_demo.generators.picture_fields import digest
 from aigc_demo.generators.schedulers import OWN, SCHEDULERS

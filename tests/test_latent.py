@@ -15,7 +15,7 @@ from tiny_latent import MAKERS, SIDE
 from aigc_demo.device import choose
 from aigc_demo.engine import Engine
 from aigc_demo.errors import Invalid, ModelDamaged
-from aigc_demo.generators import latent, latent_paths, latent_pictures, latent_rows
+from aigc_demo.generators import latent, latent_pictures, latent_rows, paths
 from aigc_demo.generators.latent import PriorParams, RebuildParams, WalkParams
 from aigc_demo.generators.latent_model import LatentModel, load
 from aigc_demo.generators.text_rows import TEXT
@@ -53,9 +53,9 @@ def test_slerp_turns_in_the_plane_of_its_ends(seed: int) -> None:
     across = (b - (a @ b) * a) / np.linalg.norm(b - (a @ b) * a)
     for share in (0.0, 0.1, 0.5, 0.77, 1.0):
         wanted = math.cos(share * angle) * a + math.sin(share * angle) * across
-        found = latent_paths.slerp(torch.tensor(a), torch.tensor(b), share)
+        found = paths.slerp(torch.tensor(a), torch.tensor(b), share)
         np.testing.assert_allclose(found.numpy(), wanted, atol=1e-12)
-        straight = latent_paths.lerp(torch.tensor(a), torch.tensor(b), share)
+        straight = paths.lerp(torch.tensor(a), torch.tensor(b), share)
         np.testing.assert_allclose(straight.numpy(), (1 - share) * a + share * b, atol=1e-15)
 
 
@@ -68,26 +68,26 @@ def test_slerp_turns_in_the_plane_of_its_ends(seed: int) -> None:
 def test_slerp_goes_straight_where_no_circle_leads(a: list[float], b: list[float]) -> None:
     ends = torch.tensor(a, dtype=torch.float64), torch.tensor(b, dtype=torch.float64)
     for share in (0.0, 0.25, 0.5, 1.0):
-        assert torch.allclose(latent_paths.slerp(*ends, share), latent_paths.lerp(*ends, share), atol=1e-9)
+        assert torch.allclose(paths.slerp(*ends, share), paths.lerp(*ends, share), atol=1e-9)
 
 
 # A curve has no corner at the pictures in between: the directions on both sides of one agree.
 def test_the_spline_meets_every_picture_without_a_corner() -> None:
     points = torch.randn(4, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     for n in range(3):
-        assert torch.allclose(latent_paths.point(points, "spline", n, 0.0, False), points[n])
-        assert torch.allclose(latent_paths.point(points, "spline", n, 1.0, False), points[n + 1])
+        assert torch.allclose(paths.point(points, "spline", n, 0.0, False), points[n])
+        assert torch.allclose(paths.point(points, "spline", n, 1.0, False), points[n + 1])
     for loop, at in ((False, 0), (False, 1), (True, 3)):
-        before = points[(at + 1) % 4] - latent_paths.point(points, "spline", at, 1 - 1e-6, loop)
-        after = latent_paths.point(points, "spline", (at + 1) % 4, 1e-6, loop) - points[(at + 1) % 4]
+        before = points[(at + 1) % 4] - paths.point(points, "spline", at, 1 - 1e-6, loop)
+        after = paths.point(points, "spline", (at + 1) % 4, 1e-6, loop) - points[(at + 1) % 4]
         assert torch.allclose(before, after, atol=1e-9)
 
 
 # Both ends are frames; a loop neither stops at the last picture nor shows the first one twice.
 def test_frames_are_laid_over_the_whole_way() -> None:
-    assert latent_paths.places(3, 5, "even", False) == [(0, 0.0), (0, 0.5), (1, 0.0), (1, 0.5), (1, 1.0)]
-    assert latent_paths.places(2, 4, "even", True) == [(0, 0.0), (0, 0.5), (1, 0.0), (1, 0.5)]
-    smooth = latent_paths.places(2, 5, "smooth", False)
+    assert paths.places(3, 5, "even", False) == [(0, 0.0), (0, 0.5), (1, 0.0), (1, 0.5), (1, 1.0)]
+    assert paths.places(2, 4, "even", True) == [(0, 0.0), (0, 0.5), (1, 0.0), (1, 0.5)]
+    smooth = paths.places(2, 5, "smooth", False)
     assert [round(share, 4) for _, share in smooth] == [0, 0.1562, 0.5, 0.8438, 1]
 
 
@@ -96,7 +96,7 @@ def test_frames_are_laid_over_the_whole_way() -> None:
 
 # What a way begins and ends with is what the autoencoder makes of the two pictures themselves.
 @each_kind
-@pytest.mark.parametrize("path", latent_paths.PATHS)
+@pytest.mark.parametrize("path", paths.PATHS)
 def test_both_ends_are_the_plain_rebuilds(models: dict[str, LatentModel], kind: str, path: str) -> None:
     model, given = models[kind], [picture(1), picture(2), picture(3)]
     walked = finish(latent.walk(WalkParams(images=given, interpolation=path, frames=7), model)).value
@@ -218,7 +218,7 @@ def test_a_way_has_a_sensible_number_of_frames(frames: Any) -> None:
 
 
 # The same picture twice is a way that stays: no number on it is undefined.
-@pytest.mark.parametrize("path", latent_paths.PATHS)
+@pytest.mark.parametrize("path", paths.PATHS)
 def test_a_way_between_equal_pictures_stays(models: dict[str, LatentModel], path: str) -> None:
     walked = finish(
         latent.walk(WalkParams(images=[picture(1)] * 2, interpolation=path, frames=5), models["vector"])

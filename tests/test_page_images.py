@@ -17,7 +17,7 @@ from test_page_words import READ, english
 from tiny_images import MAKERS, SIDE
 
 from aigc_demo import png
-from aigc_demo.generators.diffusion import ImageParams
+from aigc_demo.generators.diffusion_params import ImageParams
 from aigc_demo.generators.diffusion_rows import IMAGES
 from aigc_demo.generators.diffusion_watch import Watch
 from aigc_demo.generators.picture_fields import digest
@@ -586,3 +586,18 @@ def test_everything_can_be_read_in_the_dark_and_in_the_light(browser: Any, site:
         contrast = {place: round(page.evaluate(CONTRAST, place), 2) for place in PLACES if page.locator(place).count()}
         assert set(contrast) == set(PLACES)
         assert {place: ratio for place, ratio in contrast.items() if ratio < 4.5} == {}
+
+
+# One click on a kept picture makes one much like it: the same seed, a little of another's noise.
+def test_a_kept_picture_is_varied_by_one_click(painter: Painter) -> None:
+    painter.choose("./sd")
+    painter.set("seed", 11)
+    first = painter.make("a cat")["settings"]
+    painter.select()
+    with painter.made():
+        painter.press("Vary a little")
+    varied = painter.recipe["settings"]
+    assert (varied["seed"], varied["variation_strength"]) == (11, 0.15)
+    assert varied["variation_seed"] >= 0, "drawn, so that the recipe makes it again"
+    assert {**varied, "variation_strength": 0.0, "variation_seed": first["variation_seed"]} == first
+    assert painter.value("variation_strength") == 0.15

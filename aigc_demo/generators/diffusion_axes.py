@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from aigc_demo.errors import Invalid
-from aigc_demo.generators.diffusion import ImageParams
+from aigc_demo.generators.diffusion_params import ImageParams
 from aigc_demo.generators.schedulers import SCHEDULERS
 from aigc_demo.generators.styles import STYLES
 from aigc_demo.params import RANDOM, Choice, Params, Refused, Text

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from aigc_demo.device import Device
 from aigc_demo.engine import Family
-from aigc_demo.generators.diffusion import SHIPPED, ImageParams, generate
+from aigc_demo.generators.diffusion import generate
 from aigc_demo.generators.diffusion_model import ImageModel, load
+from aigc_demo.generators.diffusion_params import SHIPPED, ImageParams
 from aigc_demo.generators.schedulers import OWN, SCHEDULERS, suiting
 from aigc_demo.models import ModelSpec
 from aigc_demo.weights import Source
@@ -62,12 +63,14 @@ UNKNOWN_DEFAULTS = {"num_inference_steps": 20, "guidance_scale": 4.0, "scheduler
 @dataclass(frozen=True)
 class ImageSpec(ModelSpec):
     """A diffusion model's row. side: pixels of its pictures. guided: whether guidance and negative prompt do anything.
-    samplers: those that suit it. emoji: it knows the four emoji styles, and no other."""
+    samplers: those that suit it. emoji: it knows the four emoji styles, and no other. varies: whether its noise can be
+    moved towards another seed's, as far as can be told before it is loaded."""
 
     side: int | None = None
     guided: bool = True
     samplers: tuple[str, ...] = tuple(SCHEDULERS)
     emoji: bool = False
+    varies: bool = True
 
 
 def _fast(steps: int, scheduler: str = "default") -> dict[str, object]:
@@ -142,6 +145,7 @@ ROWS = (
         {"num_inference_steps": 2, "guidance_scale": 4.5, "scheduler": "default"},
         samplers=(OWN,),
         side=1024,
+        varies=False,
     ),
     ImageSpec(
         "flux-schnell",
@@ -155,6 +159,7 @@ ROWS = (
         samplers=(OWN,),
         side=1024,
         guided=False,
+        varies=False,
     ),
     ImageSpec(
         "z-image-turbo",
@@ -168,6 +173,7 @@ ROWS = (
         samplers=(OWN,),
         side=1024,
         guided=False,
+        varies=False,
     ),
 )
 MODELS: dict[str, ImageSpec] = {row.id: row for row in ROWS if row.source.repo or SHIPPED.exists()}

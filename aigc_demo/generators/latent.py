@@ -16,7 +16,7 @@ import numpy as np
 
 from aigc_demo.device import MemoryMeter
 from aigc_demo.errors import Invalid
-from aigc_demo.generators import latent_paths
+from aigc_demo.generators import paths
 from aigc_demo.generators.latent_model import LatentModel
 from aigc_demo.generators.latent_pictures import (
     batch_of,
@@ -145,9 +145,9 @@ class WalkParams(Params):
                 "without corners.",
                 "直线；大圆弧，能保持潜变量通常的长度；或没有拐角的曲线。",
             ),
-            latent_paths.PATHS,
+            paths.PATHS,
         ),
-    ] = latent_paths.LINEAR
+    ] = paths.LINEAR
     frames: Annotated[
         int,
         Range(
@@ -163,7 +163,7 @@ class WalkParams(Params):
         Choice(
             Words("Pace", "节奏"),
             Words("How the way is divided into frames.", "路径如何分成各帧。"),
-            {name: words for name, (words, _) in latent_paths.EASINGS.items()},
+            {name: words for name, (words, _) in paths.EASINGS.items()},
         ),
     ] = "even"
     loop: Annotated[
@@ -315,19 +315,19 @@ def _walk(request: WalkParams, model: LatentModel, stopped: Callable[[], bool], 
     given = [squared(one, model, request.size) for one in request.images]
     points = torch.cat([encoded(model, part) for part in batches(given, batch_of(model, given[0].size))])
     between = time.perf_counter()
-    places = latent_paths.places(len(given), request.frames, request.easing, request.loop)
+    places = paths.places(len(given), request.frames, request.easing, request.loop)
     ends = tensor(given)
     frames: list[Image.Image] = []
     crossfade: list[Image.Image] = []
     finish = "end"
     for part in batches(places, batch_of(model, given[0].size)):
-        z = torch.stack([latent_paths.point(points, request.interpolation, *place, request.loop) for place in part])
+        z = torch.stack([paths.point(points, request.interpolation, *place, request.loop) for place in part])
         made = decoded(model, z)
         meter.sample()
         frames += made
         # pixels have no sphere that pictures lie on: their way is straight, or as curved as the latents'
-        through = latent_paths.SPLINE if request.interpolation == latent_paths.SPLINE else latent_paths.LINEAR
-        crossfade += pictures(torch.stack([latent_paths.point(ends, through, *place, request.loop) for place in part]))
+        through = paths.SPLINE if request.interpolation == paths.SPLINE else paths.LINEAR
+        crossfade += pictures(torch.stack([paths.point(ends, through, *place, request.loop) for place in part]))
         emit(Step("frames", len(frames), len(places), tuple(made)))
         if stopped() and len(frames) < len(places):
             finish = "stopped"

@@ -11,7 +11,7 @@ from gradio.components import Component
 from gradio.events import Dependency
 
 from aigc_demo.engine import Engine
-from aigc_demo.generators.diffusion import ImageParams
+from aigc_demo.generators.diffusion_params import ImageParams
 from aigc_demo.generators.diffusion_rows import IMAGES
 from aigc_demo.ui import facts, images_page, uploads
 from aigc_demo.ui.clicks import PRIVATE, QUICK, bind_job, bind_stop
@@ -141,7 +141,7 @@ def _layout(engine: Engine, say: Catalogue) -> Parts:
             for name in ("style", "num_inference_steps", "guidance_scale", "seed"):
                 form.place(name)
             with gr.Accordion(say(Words("Size, number, sampler", "尺寸、数量与采样器")), open=False):
-                for name in ("num_images", "width", "height", "scheduler"):
+                for name in ("num_images", "width", "height", "scheduler", "variation_strength", "variation_seed"):
                     form.place(name)
                 form.place("negative_prompt", lines=1)
     start = gr.Accordion(say(Words("Start from a picture", "从图片开始")), open=False, elem_id="images-from-picture")
@@ -231,6 +231,8 @@ def _bind(engine: Engine, parts: Parts, language: gr.Textbox, arrived: Dependenc
     taken = parts.grid.table.reuse(at_once(images_page.reuse), **options)
     parts.kept.reuse_seed(at_once(lambda event, chosen: images_page.reuse(event, chosen, ("seed",))), **options)
     edited = parts.kept.edit(at_once(images_page.edit), **options)
+    varied = parts.kept.vary(at_once(images_page.vary), **options)
+    made.append(job(varied.success, draw, inputs))
     parts.film.hold(at_once(images_page.hold), **options)
 
     def restore(file: Any, chosen: str) -> dict[Any, Any]:

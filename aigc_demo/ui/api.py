@@ -76,7 +76,19 @@ def publish(engine: Engine) -> None:
         **shared,
     )
     summary = f"Make pictures from a picture and words; with a mask, only where it is white. {told}"
-    gr.api(endpoint(IMAGES, summary, returned, edits, name="edit_image", files=GIVEN), api_name="edit_image", **shared)
+    gr.api(
+        endpoint(
+            IMAGES,
+            summary,
+            returned,
+            edits,
+            name="edit_image",
+            files=GIVEN,
+            without=("variation_strength", "variation_seed"),
+        ),
+        api_name="edit_image",
+        **shared,
+    )
 
     def reconstruct(values: dict[str, Any], request: gr.Request) -> Iterator[tuple[FileData, dict[str, Any]]]:
         for item in run(engine, REBUILD, {**values, "image": _read(values["image"])}, request.session_hash or ""):

@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from aigc_demo.generators.diffusion import ImageParams
+from aigc_demo.generators.diffusion_params import ImageParams
 from aigc_demo.generators.schedulers import SCHEDULERS
 from aigc_demo.words import LANGUAGES, Words
 
@@ -33,6 +33,8 @@ WORDS = {
     "with_seed": Words("{text}, seed {seed}", "{text}，种子 {seed}"),
     "reuse": Words("Reuse everything", "沿用全部设置"),
     "reuse_seed": Words("Reuse the seed", "沿用种子"),
+    "little": Words("Vary a little", "稍作变化"),
+    "lot": Words("Vary a lot", "大幅变化"),
     "edit": Words("Edit this", "编辑此图"),
     "compare": Words("Compare", "比较"),
     "compare_one": Words("It takes two pictures to compare.", "比较需要两张图片。"),
@@ -72,7 +74,7 @@ def gallery(**options: Any) -> gr.HTML:
     """The component; it has no value: it shows what `aigc.pictures` of page.js keeps.
 
     Events, with what a listener finds in `event._data`:
-    "reuse_seed" {recipe}, "reuse" {recipe}, "edit" {recipe, picture: data URI of the PNG}.
+    "reuse_seed" {recipe}, "reuse" {recipe}, "vary" {recipe, how: "little" or "lot"}, "edit" {recipe, picture: data URI of the PNG}.
     The recipe is what was given to `aigc.pictures.add`, and comes from a browser: anything may stand in it.
 
     options: gr.HTML's own, such as elem_id.

@@ -10,7 +10,7 @@ from typing import Any
 
 import gradio as gr
 
-from aigc_demo.generators.diffusion import ImageParams
+from aigc_demo.generators.diffusion_params import ImageParams
 from aigc_demo.words import LANGUAGES, Words
 
 STATIC = Path(__file__).parent / "static"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import gradio as gr
@@ -15,11 +15,13 @@ from PIL import Image
 from aigc_demo import png
 from aigc_demo.engine import Engine
 from aigc_demo.errors import Invalid, UserError
-from aigc_demo.generators.diffusion import ImageParams, ImageResult
+from aigc_demo.generators.diffusion import ImageResult
+from aigc_demo.generators.diffusion_params import ImageParams
 from aigc_demo.generators.diffusion_rows import IMAGES, ImageSpec
 from aigc_demo.generators.diffusion_watch import Frame
 from aigc_demo.generators.schedulers import OWN, SCHEDULERS
 from aigc_demo.generators.styles import NONE, STYLES
+from aigc_demo.params import RANDOM
 from aigc_demo.pictures import open_picture, strokes
 from aigc_demo.results import Done, Step
 from aigc_demo.ui import facts, model_choice, uploads
@@ -38,6 +40,8 @@ PREVIEWS_PER_SECOND = 8
 """A preview is a picture in a message; more would only fill the wire."""
 FILES = {"image": "picture.png", "mask": "mask.png"}
 GIVEN = tuple(FILES)
+VARIED = {"little": 0.15, "lot": 0.45}
+"""How far the gallery's two buttons move a picture's noise."""
 
 
 @dataclass(frozen=True)
@@ -227,6 +231,13 @@ def _restored(settings: Mapping[str, Any], language: str) -> Update:
     )
 
 
+def vary(event: Mapping[str, Any], language: str) -> Update:
+    """The settings of a picture of the gallery, with its noise moved a little or a lot in a direction of chance."""
+    update = reuse(event, language)
+    strength = VARIED.get(str(event.get("how")), 0.0)
+    return replace(update, settings={**update.settings, "variation_strength": strength, "variation_seed": RANDOM})
+
+
 def hold(event: Mapping[str, Any], _language: str) -> Update:
     """The run that is shown is to be compared with the next one, which therefore begins from the same noise."""
     return Update(settings={"seed": ImageParams.of({"seed": event.get("seed")}).seed})
@@ -304,7 +315,12 @@ UNGUIDED = Words(
 AT_ONE = Words("No effect at guidance 1, which is off.", "引导强度为 1（关闭）时不起作用。")
 NO_PICTURE = Words("No effect without a picture to start from.", "没有起始图片时不起作用。")
 OWN_ONLY = Words("This model works with its own sampler only.", "该模型只能使用自带的采样器。")
-IDLE = ("guidance_scale", "negative_prompt", "strength", "scheduler", "style")
+NO_WAY = Words(
+    "No effect on this model: how it draws its noise is not known here.",
+    "对该模型不起作用：本应用不了解它如何抽取噪声。",
+)
+FROM_PICTURE = Words("No effect with a picture to start from.", "有起始图片时不起作用。")
+IDLE = ("guidance_scale", "negative_prompt", "strength", "scheduler", "style", "variation_strength", "variation_seed")
 
 
 def what_is_idle(engine: Engine, model: Any, guidance: Any, canvas: Any, language: str) -> list[dict[str, Any]]:
@@ -317,7 +333,9 @@ def what_is_idle(engine: Engine, model: Any, guidance: Any, canvas: Any, languag
         "strength": None if picture else NO_PICTURE,
         "scheduler": OWN_ONLY if spec.samplers == (OWN,) else None,
         "style": None,
+        "variation_strength": FROM_PICTURE if picture else None if spec.varies else NO_WAY,
     }
+    why["variation_seed"] = why["variation_strength"]
     markers = ImageParams.markers()
     offered: dict[str, dict[str, Any]] = {
         "scheduler": {"choices": [(SCHEDULERS[name].name.to(language), name) for name in spec.samplers]},

@@ -1,5 +1,5 @@
 // This browser's pictures (ui/gallery.py): a grid of them, one large with what made it, two under a slider.
-// Its events: 'reuse_seed', 'reuse', 'edit'.
+// Its events: 'reuse_seed', 'reuse', 'vary', 'edit'.
 //
 // Runs once per component, with gradio's element, props and trigger in scope. What a recipe says reaches the page by
 // textContent only.
@@ -247,6 +247,10 @@ function one(row) {
     make("div", "gl-actions",
       button(words.reuse, () => trigger("reuse", { recipe })),
       button(words.reuse_seed, () => trigger("reuse_seed", { recipe })),
+      ...(settingsOf(row).image ? [] : [
+        button(words.little, () => trigger("vary", { recipe, how: "little" })),
+        button(words.lot, () => trigger("vary", { recipe, how: "lot" })),
+      ]),
       button(words.edit, async () => trigger("edit", { recipe, picture: await dataUri(row.blob) })),
       compare,
       button(words.download, () => aigc.download(fileName(row), row.blob)),

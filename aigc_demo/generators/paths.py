@@ -1,4 +1,4 @@
-"""Ways through a latent space: straight, along the sphere, and smoothly through several points.
+"""Ways through a space of latents or of noise: straight, along the sphere, and smoothly through several points.
 
 Nothing here knows a model: points are tensors of any shape, and computed in float64.
 """
