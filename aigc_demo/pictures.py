@@ -6,8 +6,10 @@ Knows no model and no form: what size a picture must have is its caller's busine
 from __future__ import annotations
 
 import io
+import itertools
 import math
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
@@ -115,6 +117,15 @@ def strokes(layer: bytes) -> Image.Image | None:
     picture = _decoded(layer)
     drawn = picture.getchannel("A") if picture.mode == "RGBA" else picture.convert("L")
     return drawn if drawn.getbbox() else None
+
+
+def changes(frames: Sequence[Image.Image]) -> tuple[float, ...]:
+    """Mean absolute difference of every frame to the one before, of 255. All have one size."""
+    import numpy as np
+
+    return tuple(
+        float(np.abs(np.asarray(a, np.int16) - np.asarray(b, np.int16)).mean()) for a, b in itertools.pairwise(frames)
+    )
 
 
 def _decoded(data: bytes) -> Image.Image:

@@ -600,4 +600,5 @@ def test_a_kept_picture_is_varied_by_one_click(painter: Painter) -> None:
     assert (varied["seed"], varied["variation_strength"]) == (11, 0.15)
     assert varied["variation_seed"] >= 0, "drawn, so that the recipe makes it again"
     assert {**varied, "variation_strength": 0.0, "variation_seed": first["variation_seed"]} == first
+    painter.unfold()
     assert painter.value("variation_strength") == 0.15

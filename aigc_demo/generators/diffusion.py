@@ -55,7 +55,7 @@ class ImageResult:
     height: int = 0
 
 
-class _Halt(Exception):
+class Halt(Exception):
     """Raised at a step's end by a person's Stop."""
 
 
@@ -105,11 +105,11 @@ def _draw(
         seen = watch.frame(tensors.get("latents")) if previews else None
         emit(Step("denoise", done * count + index + 1, len(rounds) * count, seen))
         if stopped():
-            raise _Halt
+            raise Halt
         return {}
 
     for part in rounds:
-        arguments = _arguments(request, takes, width, height, part, model.guided)
+        arguments = arguments_of(request, takes, width, height, part, model.guided)
         if request.variation_strength and request.task == TEXT:
             shift = max(request.variation_seed, 0) - max(request.seed, 0)
             pairs = [(seed, (seed + shift) % SEED_LIMIT) for seed in part]
@@ -121,7 +121,7 @@ def _draw(
         try:
             with watch if previews else nullcontext(), torch.no_grad():
                 made = pipeline(**arguments).images
-        except _Halt:
+        except Halt:
             finish = "stopped"
             pictures += [Picture(image, seed) for image, seed in zip(watch.previews(), part, strict=False)]
             break
@@ -184,7 +184,7 @@ def size(request: ImageParams, model: ImageModel) -> tuple[int, int]:
     return width, height
 
 
-def _arguments(
+def arguments_of(
     request: ImageParams, takes: frozenset[str], width: int, height: int, seeds: list[int], guided: bool
 ) -> dict[str, Any]:
     """What the pipeline is called with; each picture has a generator of its own, on the CPU."""

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from aigc_demo.device import Device
 from aigc_demo.engine import Family
 from aigc_demo.generators.diffusion import generate
 from aigc_demo.generators.diffusion_model import ImageModel, load
 from aigc_demo.generators.diffusion_params import SHIPPED, ImageParams
+from aigc_demo.generators.diffusion_travel import TravelParams, travel
 from aigc_demo.generators.schedulers import OWN, SCHEDULERS, suiting
 from aigc_demo.models import ModelSpec
+from aigc_demo.params import Params
 from aigc_demo.weights import Source
 from aigc_demo.words import Words
 
@@ -200,16 +204,22 @@ def _load(folder: Path, device: Device, spec: ImageSpec) -> ImageModel:
     return load(folder, device, spec.side, spec.guided)
 
 
-IMAGES = Family(
-    name="images",
-    params=ImageParams,
-    rows=MODELS,
-    load=_load,
-    generate=generate,
-    adopt=_adopt,
-    index="model_index.json",
-    lighter=Words(
-        "Make smaller pictures or fewer at once, or choose a smaller model.",
-        "请减小图片尺寸或减少图片数量，或选择更小的模型。",
-    ),
-)
+def _family(name: str, params: type[Params], generate: Callable[..., Any]) -> Family:
+    return Family(
+        name=name,
+        params=params,
+        rows=MODELS,
+        load=_load,
+        generate=generate,
+        adopt=_adopt,
+        index="model_index.json",
+        kin="images",
+        lighter=Words(
+            "Make smaller pictures or fewer at once, or choose a smaller model.",
+            "请减小图片尺寸或减少图片数量，或选择更小的模型。",
+        ),
+    )
+
+
+IMAGES = _family("images", ImageParams, generate)
+TRAVEL = _family("travel", TravelParams, travel)

@@ -21,7 +21,6 @@ from aigc_demo.generators.latent_model import LatentModel
 from aigc_demo.generators.latent_pictures import (
     batch_of,
     batches,
-    changes,
     channel_pictures,
     decoded,
     encoded,
@@ -34,6 +33,7 @@ from aigc_demo.generators.latent_pictures import (
 )
 from aigc_demo.generators.picture_fields import check_picture, digest
 from aigc_demo.params import Choice, Data, Params, Range, Refused, Seed, Switch, Text
+from aigc_demo.pictures import changes
 from aigc_demo.results import Done, Step
 from aigc_demo.words import Words
 from aigc_demo.worker import Emit, on_worker

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
@@ -96,13 +95,6 @@ def pictures(made: torch.Tensor) -> list[Image.Image]:
     """Pictures of [n, 3, h, w] in -1..1; what lies outside is cut off."""
     whole = ((made.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
     return [picture_of(one) for one in whole]
-
-
-def changes(frames: Sequence[Image.Image]) -> tuple[float, ...]:
-    """Mean absolute difference of every frame to the one before, of 255."""
-    return tuple(
-        float(np.abs(np.asarray(a, np.int16) - np.asarray(b, np.int16)).mean()) for a, b in itertools.pairwise(frames)
-    )
 
 
 def channel_pictures(latent: torch.Tensor) -> tuple[Image.Image, ...]:

@@ -13,7 +13,7 @@ from gradio.events import Dependency
 from aigc_demo.engine import Engine
 from aigc_demo.generators.diffusion_params import ImageParams
 from aigc_demo.generators.diffusion_rows import IMAGES
-from aigc_demo.ui import facts, images_page, uploads
+from aigc_demo.ui import facts, images_page, travel, uploads
 from aigc_demo.ui.clicks import PRIVATE, QUICK, bind_job, bind_stop
 from aigc_demo.ui.film import film
 from aigc_demo.ui.form import Form
@@ -60,6 +60,7 @@ class Parts:
     queue: gr.State
     waiting: gr.HTML
     grid: Panel
+    travel: travel.Panel
 
     def paint(self, update: Update) -> dict[Any, Any]:
         """What gradio is to change for an update."""
@@ -101,11 +102,11 @@ class Parts:
 def build(engine: Engine, say: Catalogue, language: gr.Textbox, arrived: Dependency) -> None:
     """Lay the tab out and bind it. language: holds the page's language, once `arrived` has happened."""
     with gr.Tab(say(TITLE), id="images", elem_id="tab-images"):
-        parts = _layout(engine, say)
+        parts = _layout(engine, say, language)
     _bind(engine, parts, language, arrived)
 
 
-def _layout(engine: Engine, say: Catalogue) -> Parts:
+def _layout(engine: Engine, say: Catalogue, language: gr.Textbox) -> Parts:
     form = Form(ImageParams, "images", say, IMAGES.rows[ImageParams.defaults()["model"]].defaults)
     part: dict[str, Any] = {}
 
@@ -162,6 +163,7 @@ def _layout(engine: Engine, say: Catalogue) -> Parts:
             form.place("strength")
             gr.Markdown(say(HOW_TO_EDIT), elem_classes="aigc-note")
     part["grid"] = place_grid(say)
+    part["travel"] = travel.place_travel(say, language)
     with gr.Accordion(say(Words("Your pictures", "你的图片")), open=True, elem_id="images-kept"):
         part["kept"] = gallery(elem_id="images-gallery")
     with gr.Accordion(say(Words("Recipe: make it again", "配方：重现结果")), open=False, elem_id="images-recipes"):
@@ -253,6 +255,7 @@ def _bind(engine: Engine, parts: Parts, language: gr.Textbox, arrived: Dependenc
         also=parts.buttons,
         measured=made,
     )
+    travel.bind_travel(parts.travel, engine, form, language, parts.drop, restored.then)
     _bind_queue(parts, engine, language, job, [*made, *compared])
 
     arrived.then(

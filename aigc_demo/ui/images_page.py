@@ -17,7 +17,7 @@ from aigc_demo.engine import Engine
 from aigc_demo.errors import Invalid, UserError
 from aigc_demo.generators.diffusion import ImageResult
 from aigc_demo.generators.diffusion_params import ImageParams
-from aigc_demo.generators.diffusion_rows import IMAGES, ImageSpec
+from aigc_demo.generators.diffusion_rows import IMAGES, TRAVEL, ImageSpec
 from aigc_demo.generators.diffusion_watch import Frame
 from aigc_demo.generators.schedulers import OWN, SCHEDULERS
 from aigc_demo.generators.styles import NONE, STYLES
@@ -200,6 +200,8 @@ def as_code(recipe: Mapping[str, Any]) -> str:
 def restore(data: bytes, language: str) -> Update:
     """A picture that carries its recipe, or a recipe's file -> the form, ready to be run."""
     found = png.read_any(data)
+    if found.family == TRAVEL.name:
+        return Update()  # the panel of travels restores it
     if found.family != IMAGES.name:
         raise Invalid(Words("This recipe is not for images.", "该配方不是图片配方。"))
     return _restored(found.settings, language)
