@@ -481,19 +481,22 @@ def test_what_rests(engine: Engine, language: str):
     nothing = said(strength=images_page.NO_PICTURE)
     assert resting("sd-1.5", 7.5) == nothing
     assert resting("sd-1.5", 1) == nothing | said(negative_prompt=images_page.AT_ONE)
-    assert resting("sd-1.5", 7.5, {"background": {"path": "x"}}) == {}
+    moved = {"variation_strength": images_page.FROM_PICTURE, "variation_seed": images_page.FROM_PICTURE}
+    assert resting("sd-1.5", 7.5, {"background": {"path": "x"}}) == said(**moved)
     unguided = said(guidance_scale=images_page.UNGUIDED, negative_prompt=images_page.UNGUIDED)
     assert resting("sd-turbo", 1) == nothing | unguided
     flow = said(scheduler=images_page.OWN_ONLY)
-    assert resting("z-image-turbo", 1) == nothing | unguided | flow
-    assert resting("sana-sprint", 4.5) == nothing | flow
+    still = said(variation_strength=images_page.NO_WAY, variation_seed=images_page.NO_WAY)
+    assert resting("z-image-turbo", 1) == nothing | unguided | flow | still
+    assert resting("sana-sprint", 4.5) == nothing | flow | still
     assert resting("./sd", 4.0) == nothing
     assert resting("./sd3", 4.0) == nothing | flow  # read from the folder, before it is loaded
     for junk in (None, 7, {"a": 1}, "no such", "a/b/c"):
         assert resting(junk, junk, junk) == nothing
     markers = ImageParams.markers()
     for name, update in idle(engine, "sd-1.5", 4.0, {"background": "x"}, language).items():
-        assert update["info"] == markers[name][1].help.to(language)
+        if name not in moved:
+            assert update["info"] == markers[name][1].help.to(language)
 
 
 # The lists offer what goes with the model, in the reader's language.

@@ -225,15 +225,14 @@ def _texts(name: str, text: str) -> list[Any]:
 
 
 def _label(name: str, entry: Any) -> Words:
-    if name == NONE:
-        return Words("", "")
     if name in CHOICES:
         return CHOICES[name][entry]
     if isinstance(entry, float) and not entry.is_integer():
         text = f"{entry:.6g}"
     else:
         text = str(int(entry)) if isinstance(entry, int | float) else str(entry or "")
-    return Words(text or "–", text or "–")
+    blank = "" if name == NONE else "–"
+    return Words(text or blank, text or blank)
 
 
 def written(entry: Any) -> str:

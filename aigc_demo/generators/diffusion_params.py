@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -199,6 +199,15 @@ class ImageParams(Params):
             0.05,
         ),
     ] = 0.6
+
+    @property
+    def varies(self) -> bool:
+        """Whether the variation's seed counts for anything."""
+        return self.variation_strength > 0
+
+    def resolved(self) -> Any:
+        found = super().resolved()
+        return found if self.varies else replace(found, variation_seed=self.variation_seed)
 
     @property
     def task(self) -> str:

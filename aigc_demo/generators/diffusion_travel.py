@@ -71,6 +71,10 @@ class TravelParams(ImageParams):
     ] = False
 
     @property
+    def varies(self) -> bool:
+        return self.route == CIRCLE
+
+    @property
     def prompts(self) -> list[str]:
         """Each line in the words of the style; on a circle all of it is one."""
         if self.route == CIRCLE:

@@ -180,8 +180,8 @@ def as_code(recipe: Mapping[str, Any]) -> str:
     }
     files = [name for name in GIVEN if recipe["settings"].get(name) is not None]
     edits = "image" in files
-    if not edits:
-        settings.pop("strength", None)
+    for name in ("variation_strength", "variation_seed") if edits else ("strength",):
+        settings.pop(name, None)
     lines = [f'    {name}=handle_file("{FILES[name]}"),' for name in files]
     lines += [f"    {name}={value!r}," for name, value in settings.items()]
     return "\n".join(
