@@ -15,9 +15,11 @@ from test_page_words import READ, english
 from tiny_latent import MAKERS
 
 from aigc_demo import animation, png
-from aigc_demo.generators import latent_pictures
+from aigc_demo.generators import latent, latent_pictures
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+BESIDE = int(latent.VECTOR_MODEL != latent.SPATIAL_MODEL)
+"""Models that walk beside the chosen one without being asked for."""
 SHOWN = "(at) => { const found = document.querySelector(at); return found && found.complete && found.naturalWidth; }"
 
 
@@ -112,14 +114,14 @@ def test_a_walk_is_played_and_saved(walker: Walker, tmp_path: Path) -> None:
     told = walker.walk(frames=7)
     assert told["Frames"] == "7"
     page = walker.page
-    assert page.locator("#walk-player figure img").count() == 2, "the latents' way beside the pixels'"
+    assert page.locator("#walk-player figure img").count() == 2 + BESIDE, "the latents' way beside the pixels'"
     page.locator("#walk-player .pl-slider").fill("3")
     assert page.inner_text("#walk-player output") == "Frame 4 of 7"
     before = page.get_attribute("#walk-player figure img", "src")
     page.keyboard.press("ArrowRight")
     assert page.inner_text("#walk-player output") == "Frame 5 of 7"
     assert page.get_attribute("#walk-player figure img", "src") != before
-    assert page.locator("#walk-player .pl-chart path").count() == 2
+    assert page.locator("#walk-player .pl-chart path").count() == 2 + BESIDE
     for form in animation.FORMATS:
         with page.expect_download() as download:
             page.get_by_role("button", name=f"Save {form.upper()}").click()
@@ -141,6 +143,24 @@ def test_a_walk_is_played_and_saved(walker: Walker, tmp_path: Path) -> None:
     page.get_by_text("Restored, but for the pictures").wait_for()
     walker.visitor.comes_to(lambda: page.input_value("#walk-frames input[type=number]"), "7")
     assert page.locator("#walk-frames").is_visible()
+
+
+# One way through pixels, a spatial latent and a vector latent, frame by frame: that is what the tab is about.
+def test_another_model_walks_the_same_way(walker: Walker) -> None:
+    walker.section("Between pictures")
+    box = walker.page.locator("#walk-beside input")
+    box.fill("./kl")
+    box.press("Enter")
+    walker.walk(frames=4)
+    titles = walker.page.locator("#walk-player figcaption").all_inner_texts()
+    assert [title.partition(" (")[0] for title in titles] == [
+        "Through the latents of vector",
+        "Through the latents of kl",
+        "Through the pixels: a cross-fade",
+    ]
+    walker.page.locator("#walk-player .pl-slider").fill("2")
+    sources = walker.page.locator("#walk-player figure img").evaluate_all("(all) => all.map((one) => one.src)")
+    assert len(set(sources)) == 3
 
 
 # Stop keeps the frames that are there.

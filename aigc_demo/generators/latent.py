@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -42,6 +43,11 @@ if TYPE_CHECKING:
     from PIL import Image
 
 LARGEST = 2048
+WEIGHTS = Path(__file__).parents[2] / "assets" / "weights"
+"""Where the models that ship are."""
+SPATIAL_MODEL = "emoji-vae"
+VECTOR_MODEL = "emoji-morph" if (WEIGHTS / "emoji-morph" / "config.json").exists() else SPATIAL_MODEL
+"""What lies between pictures, or is drawn from noise, is worth seeing where the latent is a vector."""
 FEWEST, MOST = 2, 6
 """Pictures on a way."""
 MOST_FRAMES = 600
@@ -97,7 +103,7 @@ class RebuildParams(Params):
             shape=KINDS,
         ),
     ]
-    model: Annotated[str, _MODEL] = "emoji-vae"
+    model: Annotated[str, _MODEL] = SPATIAL_MODEL
     size: Annotated[int, _SIZE] = 0
     spread: Annotated[
         float,
@@ -135,7 +141,7 @@ class WalkParams(Params):
             shape=f"{FEWEST}–{MOST} × {KINDS}",
         ),
     ]
-    model: Annotated[str, _MODEL] = "emoji-vae"
+    model: Annotated[str, _MODEL] = VECTOR_MODEL
     interpolation: Annotated[
         str,
         Choice(
@@ -183,7 +189,7 @@ class WalkParams(Params):
 class PriorParams(Params):
     """Pictures of latents that no picture was encoded into."""
 
-    model: Annotated[str, _MODEL] = "emoji-vae"
+    model: Annotated[str, _MODEL] = VECTOR_MODEL
     temperature: Annotated[
         float,
         Range(

@@ -9,14 +9,21 @@ from typing import Any
 
 from aigc_demo.device import Device
 from aigc_demo.engine import Family
-from aigc_demo.generators.latent import PriorParams, RebuildParams, WalkParams, draw_prior, rebuild, walk
+from aigc_demo.generators.latent import (
+    WEIGHTS,
+    PriorParams,
+    RebuildParams,
+    WalkParams,
+    draw_prior,
+    rebuild,
+    walk,
+)
 from aigc_demo.generators.latent_model import LatentModel, is_autoencoder, load
 from aigc_demo.models import ModelSpec
 from aigc_demo.params import Params
 from aigc_demo.weights import Source
 from aigc_demo.words import Words
 
-WEIGHTS = Path(__file__).parents[2] / "assets" / "weights"
 WANTED = ("diffusion_pytorch_model.safetensors", "config.json")
 """The original files lie beside them under other names."""
 

@@ -10,7 +10,7 @@ import gradio as gr
 from gradio.events import Dependency
 
 from aigc_demo.engine import Engine, Family
-from aigc_demo.generators.latent import PriorParams, RebuildParams, WalkParams
+from aigc_demo.generators.latent import SPATIAL_MODEL, VECTOR_MODEL, PriorParams, RebuildParams, WalkParams
 from aigc_demo.generators.latent_rows import PRIOR, REBUILD, WALK
 from aigc_demo.ui import facts, latent_page, model_choice, samples, uploads
 from aigc_demo.ui.clicks import PRIVATE, bind_job, bind_stop
@@ -185,6 +185,14 @@ def _walk(engine: Engine, say: Catalogue, language: gr.Textbox) -> tuple[Part, g
             more = samples.samples(elem_id="walk-samples")
             make, stop = _buttons(say, "walk", Words("Walk", "开始漫游"))
             note = place_model(form, engine, WALK)
+            beside = gr.Dropdown(
+                [(say(Words("Nothing", "无")), ""), *model_choice.model_choices(engine, WALK)],
+                value=SPATIAL_MODEL if SPATIAL_MODEL != VECTOR_MODEL else "",
+                label=say(Words("Beside it", "对照模型")),
+                info=say(Words("Another model that walks the same way.", "走同一条路径的另一个模型。")),
+                elem_id="walk-beside",
+            )
+            form.adopt("beside", beside)
             for name in ("interpolation", "frames", "loop"):
                 form.place(name)
             with gr.Accordion(say(Words("Pace and size", "节奏与尺寸")), open=False):

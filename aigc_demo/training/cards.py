@@ -108,7 +108,11 @@ def write(name: str, folder: Path) -> None:
     parts = [
         f"---\nlicense: apache-2.0\nlanguage: [en, zh]\n---\n\n# {name}\n",
         f"{ABOUT[name].en}\n\n{ABOUT[name].zh}\n",
-        "## Figures\n\n" + _table(told["figures"], told["baselines"]) + f"\n\nComputed by `{told['command']}`.\n",
+        "## Figures\n\n"
+        + _table(told["figures"], told["baselines"])
+        + f"\n\nComputed by `{told['command']}`."
+        + "".join(f" {note}" for note in told.get("notes", ()))
+        + "\n",
         "## Recipe\n\n"
         f"`python -m aigc_demo.training {name} --preset {recipe['preset']}`, torch {recipe['torch']}"
         + (", begun from an earlier run's weights" if recipe.get("begun_from") else "")

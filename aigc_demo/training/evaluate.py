@@ -60,6 +60,7 @@ def write(report: Report, folder: Path) -> None:
         "figures": rounded(report.figures),
         "baselines": {name: rounded(figures) for name, figures in report.baselines.items()},
         "misses": report.misses,
+        "notes": report.notes,
         "weights": digests(folder),
         "command": f"python -m aigc_demo.training evaluate {folder.name}",
     }

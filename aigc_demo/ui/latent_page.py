@@ -26,6 +26,7 @@ WAITING = Words("Waiting for its turn", "正在排队")
 ALREADY = Words("A picture is being made. Wait for it, or stop.", "正在生成图片。请等待，或先停止。")
 RESTORED = Words("Restored, but for the pictures: give those again.", "已恢复，但图片需要重新提供。")
 THROUGH = Words("Through the latents", "经过潜空间")
+THROUGH_MODEL = Words("Through the latents of {model} ({shape})", "经过 {model} 的潜空间（{shape}）")
 CROSSFADE = Words("Through the pixels: a cross-fade", "经过像素：叠化")
 MEAN = Words("Mean, channel {n}", "均值，通道 {n}")
 DEVIATION = Words("Deviation, channel {n}", "标准差，通道 {n}")
@@ -33,6 +34,10 @@ VECTOR = Words("Mean, all {n} numbers in rows", "均值，全部 {n} 个数逐�
 SPREAD = Words("Deviation, all {n} numbers in rows", "标准差，全部 {n} 个数逐行排列")
 DIFFERENCE = Words("Difference, {n} times as strong", "差异（放大 {n} 倍）")
 STRONGER = 4
+
+
+Track = dict[str, Any]
+"""One row of a player."""
 
 
 @dataclass(frozen=True)
@@ -59,34 +64,41 @@ def rebuild(engine: Engine, values: dict[str, Any], language: str, session: str)
 
 
 def walk(engine: Engine, values: dict[str, Any], language: str, session: str) -> Iterator[Update]:
-    """Frames of a way through pictures. values: of `WalkParams`, the pictures as a gallery's."""
+    """Frames of a way through pictures. values: of `WalkParams`, the pictures as a gallery's; `beside`: another model, or
+    "", that walks the same way for comparison."""
     yield Update(busy=True, status="", player=None)
-    given = [uploads.read(file) for file in listed(values["images"])]
-    tracks: list[dict[str, Any]] = [{"title": THROUGH.to(language), "frames": []}]
-    for item in run(engine, WALK, {**values, "images": given}, session):
-        if isinstance(item, Done):
-            made: Walked = item.value
-            latent = f"{item.recipe['model']['name']}: {' × '.join(map(str, item.figures['latent_shape']))}"
-            tracks = [
-                {"title": f"{THROUGH.to(language)} ({latent})", "frames": tracks[0]["frames"], "changes": made.changes},
-                {
-                    "title": CROSSFADE.to(language),
-                    "frames": player.kept(made.crossfade),
-                    "changes": made.crossfade_changes,
-                },
-            ]
-            yield Update(
-                player={"tracks": tracks, "total": len(made.frames), "live": False, "recipe": item.recipe},
-                status=facts.walk_facts(item.recipe, language),
-                busy=False,
-            )
-        elif item.stage == "frames" and item.value is not None:
-            tracks[0]["frames"] = [*tracks[0]["frames"], *player.kept(item.value)]
-            yield Update(
-                player={"tracks": tracks, "total": item.total, "live": True}, status=facts.progress(item, language)
-            )
-        else:
-            yield Update(status=facts.progress(item, language))
+    settings = {name: value for name, value in values.items() if name != "beside"}
+    settings["images"] = [uploads.read(file) for file in listed(values["images"])]
+    tracks: list[dict[str, Any]] = []
+    recipes: list[dict[str, Any]] = []
+    fade: Track = {}
+    for model in dict.fromkeys(filter(None, (values["model"], values.get("beside")))):
+        track: Track = {"title": THROUGH.to(language), "frames": [], "changes": ()}
+        for item in run(engine, WALK, {**settings, "model": model}, session):
+            if isinstance(item, Done):
+                made: Walked = item.value
+                shape = " × ".join(map(str, item.figures["latent_shape"]))
+                track |= {"title": THROUGH_MODEL.format(model=item.recipe["model"]["name"], shape=shape).to(language)}
+                track |= {"changes": made.changes}
+                fade = {"title": CROSSFADE.to(language), "changes": made.crossfade_changes}
+                fade["frames"] = player.kept(made.crossfade)
+                recipes.append(item.recipe)
+            elif item.stage == "frames" and item.value is not None:
+                track["frames"] = [*track["frames"], *player.kept(item.value)]
+                live = {"tracks": [*tracks, track], "total": item.total, "live": True}
+                yield Update(player=live, status=facts.progress(item, language))
+            else:
+                yield Update(status=facts.progress(item, language))
+        tracks.append(track)
+        if recipes[-1]["figures"]["finish"] == "stopped":
+            break
+    shortest = min(len(track["frames"]) for track in (*tracks, fade))
+    whole = [{**track, "frames": track["frames"][:shortest]} for track in (*tracks, fade)]
+    yield Update(
+        player={"tracks": whole, "total": shortest, "live": False, "recipe": recipes[0]},
+        status="".join(facts.walk_facts(recipe, language) for recipe in recipes),
+        busy=False,
+    )
 
 
 FAMILIES = {family.name: family for family in (REBUILD, WALK, PRIOR)}

@@ -45,7 +45,7 @@ function update() {
   const value = props.value && typeof props.value === "object" ? props.value : {};
   const tracks = [...(value.tracks || [])].map(({ title, frames, changes }) => ({ title, frames: [...frames], changes: [...(changes || [])] }));
   const before = state.tracks.length ? state.tracks[0].frames : [];
-  Object.assign(state, { tracks, ready: tracks.length ? tracks[0].frames.length : 0, total: value.total || 0, live: !!value.live, recipe: value.recipe || null });
+  Object.assign(state, { tracks, ready: Math.max(0, ...tracks.map(({ frames }) => frames.length)), total: value.total || 0, live: !!value.live, recipe: value.recipe || null });
   root.classList.toggle("pl-is-empty", !state.ready);
   if (!state.ready) return stop();
   for (const node of [...saves, play]) node.disabled = state.live || (node === play && state.ready < 2);
@@ -106,7 +106,7 @@ function drawChart() {
 function select(at) {
   state.at = Math.max(0, Math.min(state.ready - 1, at));
   state.tracks.forEach(({ frames }, track) => {
-    const image = stage.children[track].querySelector("img"), frame = frames[state.at];
+    const image = stage.children[track].querySelector("img"), frame = frames[Math.min(state.at, frames.length - 1)];
     if (frame && image.dataset.path !== frame) { image.src = address(frame); image.dataset.path = frame; }
   });
   const text = say("frame_of", { n: state.at + 1, total: state.total || state.ready });
