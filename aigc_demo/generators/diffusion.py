@@ -21,6 +21,8 @@ from aigc_demo.generators import diffusion_noise
 from aigc_demo.generators.diffusion_model import TEXT, ImageModel, unread
 from aigc_demo.generators.diffusion_params import LARGEST, ImageParams
 from aigc_demo.generators.diffusion_watch import Frame, Watch
+from aigc_demo.generators.prompt_embeds import tell
+from aigc_demo.generators.prompt_weights import plain
 from aigc_demo.generators.styles import styled
 from aigc_demo.params import SEED_LIMIT
 from aigc_demo.results import Done, Step
@@ -90,6 +92,9 @@ def _draw(
     takes = model.takes(request.task)
     seeds = [(max(request.seed, 0) + n) % SEED_LIMIT for n in range(request.num_images)]
     together = max(1, AT_ONCE[model.device.kind] // (width * height))
+    words = styled(request.prompt, request.style)
+    guidance = request.guidance_scale if model.guided else 0.0
+    told = tell(model.encoded, pipeline, words, request.negative_prompt, guidance)
     watch = Watch(pipeline, model, width, height)
     pictures: list[Picture] = []
     marks: list[float] = []
@@ -109,7 +114,7 @@ def _draw(
         return {}
 
     for part in rounds:
-        arguments = arguments_of(request, takes, width, height, part, model.guided)
+        arguments = arguments_of(request, takes, width, height, part, model.guided) | told.arguments(len(part))
         if request.variation_strength and request.task == TEXT:
             shift = max(request.variation_seed, 0) - max(request.seed, 0)
             pairs = [(seed, (seed + shift) % SEED_LIMIT) for seed in part]
@@ -132,6 +137,8 @@ def _draw(
     if not pictures:
         raise Stopped(Words("Stopped before there was anything to see.", "在看到任何结果之前已停止。"))
     ended = time.perf_counter()
+    with model.encoded.lock:
+        rest = unread(pipeline, plain(words))
     steps = [after - before for before, after in itertools.pairwise(marks)]
     emit(
         Done(
@@ -149,7 +156,8 @@ def _draw(
                 "height": height,
                 "peak_memory_bytes": meter.peak,
                 "finish": finish,
-                "unread": unread(pipeline, styled(request.prompt, request.style))[:UNREAD_TOLD],
+                "unread": rest[:UNREAD_TOLD],
+                **({"weights": told.weights} if told.weights else {}),
             },
         )
     )
@@ -192,10 +200,10 @@ def arguments_of(
 
     from aigc_demo.pictures import fit, mask
 
-    n = len(seeds)
+    n, negative = len(seeds), plain(request.negative_prompt)
     offered: dict[str, Any] = {
-        "prompt": [styled(request.prompt, request.style)] * n,
-        "negative_prompt": [request.negative_prompt] * n if request.negative_prompt else None,
+        "prompt": [plain(styled(request.prompt, request.style))] * n,
+        "negative_prompt": [negative] * n if negative else None,
         "num_inference_steps": request.num_inference_steps,
         "guidance_scale": request.guidance_scale if guided else 0.0,
         "generator": [torch.Generator("cpu").manual_seed(seed) for seed in seeds],

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from aigc_demo.device import Device, is_out_of_memory
 from aigc_demo.errors import Invalid, ModelDamaged
 from aigc_demo.generators import schedulers
+from aigc_demo.generators.prompt_embeds import Encoded
 from aigc_demo.generators.quiet import hush
 from aigc_demo.words import Words
 
@@ -45,6 +46,7 @@ class ImageModel:
     guided: bool = True
     projection: Projection | None = None
     taken: dict[str, frozenset[str]] = field(default_factory=dict)
+    encoded: Encoded = field(default_factory=Encoded)
 
     @property
     def scheduler_config(self) -> dict[str, Any]:

@@ -40,8 +40,9 @@ class ImageParams(Params):
         Text(
             Words("Prompt", "提示词"),
             Words(
-                "What the picture shows. Left empty, the model paints what it likes.",
-                "图片的内容。留空时由模型自由发挥。",
+                "What the picture shows. Left empty, the model paints what it likes. (word:1.3) makes a word count more, "
+                "(word) a little more, [word] a little less; \\( is a bracket.",
+                "图片的内容。留空时由模型自由发挥。(词:1.3) 加重一个词，(词) 略微加重，[词] 略微减轻；\\( 表示括号本身。",
             ),
             max_length=20_000,
             lines=2,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from aigc_demo.generators.prompt_weights import closed
 from aigc_demo.words import Words
 
 NONE = "none"
@@ -65,6 +66,9 @@ _CHINESE = re.compile("[\u3400-\u9fff]")
 
 
 def styled(prompt: str, style: str) -> str:
-    """The prompt in a style's words; in Chinese ones where the prompt holds Chinese. An empty prompt stays empty."""
+    """The prompt in a style's words; in Chinese ones where the prompt holds Chinese. An empty prompt stays empty.
+
+    Weights stay with the words that have them: a bracket that nobody closed is closed before the style's words.
+    """
     template = STYLES[style].template.to("zh" if _CHINESE.search(prompt) else "en")
-    return template.replace("{prompt}", prompt) if prompt.strip() else prompt
+    return template.replace("{prompt}", closed(prompt)) if prompt.strip() and style != NONE else prompt

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from aigc_demo.generators.prompt_embeds import LEFT_OUT
 from aigc_demo.results import Step
 from aigc_demo.words import Words
 
@@ -21,6 +22,10 @@ FINISH = {
     "stopped": Words("stopped by you", "由你停止"),
     "between": Words("stopped by you after a whole picture", "在完成一张图片后由你停止"),
 }
+UNWEIGHED = Words(
+    "This model has no use for weights such as (word:1.3): it read the words without the marks.",
+    "该模型不支持 (词:1.3) 这样的权重：它读到的是去掉标记后的词语。",
+)
 STAGES = {
     "fetch": Words("Getting the model", "正在获取模型"),
     "load": Words("Loading the model into memory", "正在把模型装入内存"),
@@ -93,7 +98,10 @@ def image_facts(recipe: Mapping[str, Any], language: str) -> str:
     cut = Words("The model did not read the end of the prompt: “{rest}”", "模型没有读到提示词的结尾：“{rest}”").format(
         rest=str(unread)[:120]
     )
-    return (note(cut.to(language), "warn") if unread else "") + facts(
+    told = (note(cut.to(language), "warn") if unread else "") + (
+        note(UNWEIGHED.to(language)) if figures.get("weights") == LEFT_OUT else ""
+    )
+    return told + facts(
         [
             (Words("Model", "模型"), str(model.get("name", ""))),
             (Words("Device", "设备"), " · ".join(str(device[k]) for k in ("name", "dtype") if k in device)),
