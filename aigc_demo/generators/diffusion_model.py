@@ -17,6 +17,7 @@ from aigc_demo.device import Device, is_out_of_memory
 from aigc_demo.errors import Invalid, ModelDamaged
 from aigc_demo.generators import schedulers
 from aigc_demo.generators.prompt_embeds import Encoded
+from aigc_demo.generators.prompt_tokens import TOKENIZERS, read, rooms_of
 from aigc_demo.generators.quiet import hush
 from aigc_demo.words import Words
 
@@ -269,13 +270,6 @@ def unpacked(pipeline: Any, latents: torch.Tensor, width: int, height: int) -> t
 
 def unread(pipeline: Any, prompt: str) -> str:
     """The end of a prompt that no text encoder of the pipeline has room for; "" where all of it is read."""
-    rest: list[str] = []
-    for name in ("tokenizer", "tokenizer_2", "tokenizer_3"):
-        tokenizer = getattr(pipeline, name, None)
-        limit = getattr(tokenizer, "model_max_length", None)
-        if tokenizer is None or limit is None:
-            continue
-        special = tokenizer.num_special_tokens_to_add()
-        ids = tokenizer(prompt, add_special_tokens=False).input_ids
-        rest.append(tokenizer.decode(ids[max(0, limit - special) :]).strip())
-    return min(rest, key=len, default="")
+    rooms = rooms_of([getattr(pipeline, name, None) for name in TOKENIZERS], type(pipeline).__call__)
+    reading = read(rooms, prompt)
+    return reading.rest if reading else ""

@@ -13,7 +13,7 @@ from gradio.events import Dependency
 from aigc_demo.engine import Engine
 from aigc_demo.generators.diffusion_params import ImageParams
 from aigc_demo.generators.diffusion_rows import IMAGES
-from aigc_demo.ui import facts, images_page, travel, uploads
+from aigc_demo.ui import facts, images_page, prompt_count, travel, uploads
 from aigc_demo.ui.clicks import PRIVATE, QUICK, bind_job, bind_stop
 from aigc_demo.ui.film import film
 from aigc_demo.ui.form import Form
@@ -43,6 +43,7 @@ class Parts:
     """The components that clicks read and change."""
 
     form: Form
+    tokens: gr.HTML
     film: gr.HTML
     pictures: gr.Gallery
     status: gr.HTML
@@ -117,6 +118,7 @@ def _layout(engine: Engine, say: Catalogue, language: gr.Textbox) -> Parts:
         with gr.Column(scale=3, min_width=320):
             placeholder = say(Words("A cat wearing a crown", "戴皇冠的猫"))
             form.place("prompt", lines=1, max_lines=6, info=None, placeholder=placeholder)
+            part["tokens"] = prompt_count.place("images-tokens")
             with gr.Row():
                 button("make", Words("Generate", "生成"), variant="primary")
                 button("add", Words("Add to queue", "加入队列"), variant="primary", visible=False)
@@ -270,6 +272,7 @@ def _bind(engine: Engine, parts: Parts, language: gr.Textbox, arrived: Dependenc
         parts.painted,
         **PRIVATE,
     )
+    prompt_count.bind(parts.tokens, engine, form, language, [arrived.then, parts.recipes.change])
     idle = {
         "fn": lambda *values: images_page.what_is_idle(engine, *values),
         "inputs": [model, form.components["guidance_scale"], parts.canvas, language],
