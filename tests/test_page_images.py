@@ -26,6 +26,7 @@ from aigc_demo.ui import images_page
 from aigc_demo.ui.run import APOLOGY
 
 CANARY = "<img src=x onerror=window.__pwned=1>"
+CUT = "Too long; this is not read"
 STEPS = 4
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 KEPT = "aigc.pictures.list().then((rows) => rows.map((row) => row.recipe))"
@@ -235,6 +236,22 @@ def test_words_become_a_picture(painter: Painter, site: Site) -> None:
     assert page.locator("#images-film .fm-slider").get_attribute("max") == str(STEPS - 1)
     painter.unfold()
     assert 'api_name="/generate_images"' in page.inner_text("#images-code")
+
+
+def test_tokens_are_counted_while_a_prompt_is_typed(painter: Painter) -> None:
+    """The newest words win, what falls off is named, and a model that is not here is not spoken of."""
+    page = painter.page
+    box, count = page.locator("#images-prompt textarea"), page.locator("#images-tokens")
+    box.press_sequentially("a (red:1.3) cat", delay=15)
+    painter.visitor.comes_to(lambda: count.inner_text().split("\n")[0], "9 / 24 tokens")
+    box.press_sequentially(" on the roof of a <b>house</b>", delay=5)
+    painter.visitor.comes_to(lambda: count.locator(".warn").all_inner_texts(), [f"{CUT}: “house</b>”"])
+    page.locator("#images-prompt textarea").fill("a cat")
+    painter.visitor.comes_to(lambda: count.inner_text().split("\n")[0], "6 / 24 tokens")
+    painter.choose("./sd3")
+    painter.visitor.comes_to(lambda: count.inner_text().split("\n")[0], "7 / 256 tokens")
+    painter.choose("sd-turbo")
+    painter.visitor.comes_to(count.inner_text, "")
 
 
 def test_a_kept_picture_is_edited_and_painted_over(painter: Painter, site: Site) -> None:

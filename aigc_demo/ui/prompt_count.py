@@ -35,7 +35,7 @@ NO_WEIGHTS = Words("weights have no effect on this model", "权重对该模型�
 
 def place(elem_id: str) -> gr.HTML:
     """Where it is said, where the layout stands now."""
-    return gr.HTML(elem_id=elem_id, padding=False)
+    return gr.HTML(elem_id=elem_id, elem_classes="aigc-count-place", padding=False)
 
 
 def bind(
