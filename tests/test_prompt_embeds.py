@@ -15,8 +15,9 @@ from tiny_images import MAKERS
 
 from aigc_demo.device import choose
 from aigc_demo.generators import diffusion_model, prompt_embeds
-from aigc_demo.generators.diffusion import ImageParams, generate
+from aigc_demo.generators.diffusion import generate
 from aigc_demo.generators.diffusion_model import ImageModel
+from aigc_demo.generators.diffusion_params import ImageParams
 from aigc_demo.results import finish
 
 torch = pytest.importorskip("torch")

@@ -13,7 +13,8 @@ from tiny_images import MAKERS
 from aigc_demo.device import choose
 from aigc_demo.engine import Engine
 from aigc_demo.generators import diffusion_model, prompt_tokens
-from aigc_demo.generators.diffusion import ImageParams, generate
+from aigc_demo.generators.diffusion import generate
+from aigc_demo.generators.diffusion_params import ImageParams
 from aigc_demo.generators.prompt_tokens import Readers
 from aigc_demo.results import finish
 from aigc_demo.settings import Settings

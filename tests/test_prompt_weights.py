@@ -11,8 +11,9 @@ from tiny_images import MAKERS
 
 from aigc_demo.device import choose
 from aigc_demo.generators import diffusion_model, prompt_embeds
-from aigc_demo.generators.diffusion import ImageParams, generate
+from aigc_demo.generators.diffusion import generate
 from aigc_demo.generators.diffusion_model import ImageModel
+from aigc_demo.generators.diffusion_params import ImageParams
 from aigc_demo.generators.prompt_weights import closed, of_tokens, parse, plain, restored, scaled, weighted
 from aigc_demo.generators.styles import styled
 from aigc_demo.pictures import fit

@@ -156,6 +156,7 @@ def _draw(
                 "height": height,
                 "peak_memory_bytes": meter.peak,
                 "finish": finish,
+                "pipeline": type(pipeline).__name__,
                 "unread": rest[:UNREAD_TOLD],
                 **({"weights": told.weights} if told.weights else {}),
             },

@@ -132,11 +132,9 @@ def load(folder: Path, device: Device, side: int | None = None, guided: bool = T
         pipeline: Any = DiffusionPipeline.from_pretrained(
             folder,
             dtype=device.torch_dtype,
-            variant=_variant(folder),
-            use_safetensors=True,
             local_files_only=True,
             trust_remote_code=False,
-            **_without_checker(folder),
+            **loading(folder),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError) as error:
         if is_out_of_memory(error):
@@ -165,6 +163,11 @@ def load(folder: Path, device: Device, side: int | None = None, guided: bool = T
         guided,
         fit_projection(pipeline, scale),
     )
+
+
+def loading(folder: Path) -> dict[str, Any]:
+    """How `from_pretrained` is to take a folder: which files, and which parts not."""
+    return {"variant": _variant(folder), "use_safetensors": True, **_without_checker(folder)}
 
 
 def _variant(folder: Path) -> str | None:

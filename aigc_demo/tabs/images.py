@@ -13,7 +13,7 @@ from gradio.events import Dependency
 from aigc_demo.engine import Engine
 from aigc_demo.generators.diffusion_params import ImageParams
 from aigc_demo.generators.diffusion_rows import IMAGES
-from aigc_demo.ui import facts, images_page, prompt_count, travel, uploads
+from aigc_demo.ui import as_diffusers, facts, images_page, prompt_count, travel, uploads
 from aigc_demo.ui.clicks import PRIVATE, QUICK, bind_job, bind_stop
 from aigc_demo.ui.film import film
 from aigc_demo.ui.form import Form
@@ -49,6 +49,7 @@ class Parts:
     status: gr.HTML
     recipes: gr.JSON
     code: gr.Code
+    snippet: gr.Code
     start: gr.Accordion
     canvas: gr.ImageMask
     make: gr.Button
@@ -172,9 +173,12 @@ def _layout(engine: Engine, say: Catalogue, language: gr.Textbox) -> Parts:
         part["drop"] = gr.UploadButton(
             say(Words("Restore from a picture or a recipe", "从图片或配方恢复")), elem_id="images-drop", size="sm"
         )
-        part["code"] = gr.Code(
-            label=say(Words("As code", "代码形式")), language="python", elem_id="images-code", interactive=False
-        )
+        with gr.Row(equal_height=True):
+            label = say(Words("As code, through this app", "代码形式，通过本应用"))
+            part["code"] = gr.Code(
+                label=label, language="python", elem_id="images-code", interactive=False, min_width=300
+            )
+            part["snippet"] = as_diffusers.place(say, "images-diffusers")
         part["recipes"] = gr.JSON(label=say(Words("Recipes", "配方")), elem_id="images-recipe")
     return Parts(form=form, **part)
 
@@ -272,6 +276,7 @@ def _bind(engine: Engine, parts: Parts, language: gr.Textbox, arrived: Dependenc
         parts.painted,
         **PRIVATE,
     )
+    as_diffusers.bind(parts.snippet, parts.recipes, engine)
     prompt_count.bind(parts.tokens, engine, form, language, [arrived.then, parts.recipes.change])
     idle = {
         "fn": lambda *values: images_page.what_is_idle(engine, *values),
