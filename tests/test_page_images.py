@@ -236,6 +236,7 @@ def test_words_become_a_picture(painter: Painter, site: Site) -> None:
     assert page.locator("#images-film .fm-slider").get_attribute("max") == str(STEPS - 1)
     painter.unfold()
     assert 'api_name="/generate_images"' in page.inner_text("#images-code")
+    painter.visitor.comes_to(lambda: "manual_seed(7)" in page.inner_text("#images-diffusers"), True)
 
 
 def test_tokens_are_counted_while_a_prompt_is_typed(painter: Painter) -> None:

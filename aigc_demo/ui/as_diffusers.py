@@ -25,7 +25,9 @@ from aigc_demo.words import Words
 
 LABEL = Words("As code, with diffusers alone", "代码形式，只用 diffusers")
 WEIGH = """
-def weigh(embeddings, pieces):  # as in AUTOMATIC1111's web UI: each token by its weight, then the mean restored
+
+def weigh(embeddings, pieces):
+    # as in AUTOMATIC1111's web UI: each token by its weight, then the mean restored
     text = "".join(words for words, _ in pieces)
     letters = [None if letter.isspace() else weight for words, weight in pieces for letter in words]
     made = []
@@ -50,7 +52,7 @@ MASK = (
 
 def place(say: Catalogue, elem_id: str) -> gr.Code:
     """Where it is shown, where the layout stands now."""
-    return gr.Code(label=say(LABEL), language="python", elem_id=elem_id, interactive=False, min_width=300)
+    return gr.Code(label=say(LABEL), language="python", elem_id=elem_id, interactive=False, min_width=300, max_lines=32)
 
 
 def bind(shown: gr.Code, recipes: gr.JSON, engine: Engine) -> None:
