@@ -24,6 +24,7 @@ from aigc_demo.generators.diffusion_travel import TravelParams, travel
 from aigc_demo.results import Step, finish
 from aigc_demo.settings import Settings
 from aigc_demo.ui import travel as travel_panel
+from aigc_demo.ui.facts import walk_facts
 
 STEPS = {"num_inference_steps": 2, "guidance_scale": 3.0, "seed": 5, "variation_seed": 9}
 each_class = pytest.mark.parametrize("kind", MAKERS)
@@ -59,6 +60,18 @@ def plain(model: ImageModel, **settings: Any) -> Image.Image:
 
 
 # A way's stations are the pictures of its prompts, as anybody gets them without travelling.
+@each_class
+def test_weights_count_on_the_way_as_they_do_for_a_picture(kind: str, models: dict[str, ImageModel]) -> None:
+    """A stop of the way is the picture that its prompt makes; where weights mean nothing, the result says so."""
+    lines = ["a (red:1.8) fox", "a [[red]] cat"]
+    found = finish(travel(TravelParams(**STEPS, prompt="\n".join(lines), frames=3), models[kind]))
+    for frame, line in ((found.value.frames[0], lines[0]), (found.value.frames[-1], lines[1])):
+        assert near(frame, plain(models[kind], prompt=line))
+    assert found.figures["weights"] == ("left out" if kind == "sd3" else "applied")
+    recipe = {"figures": found.figures, "timings": found.timings}
+    assert ("without the marks" in walk_facts(recipe, "en")) == (kind == "sd3")
+
+
 @each_class
 def test_stations_are_the_plain_pictures_of_their_prompts(models: dict[str, ImageModel], kind: str) -> None:
     asked = TravelParams(prompt="a cat\n\n a dog \na fox", frames=5, negative_prompt="rain", **STEPS)

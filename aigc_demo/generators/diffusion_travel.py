@@ -6,7 +6,6 @@ noise lie between those of its neighbours.
 
 from __future__ import annotations
 
-import inspect
 import itertools
 import math
 import time
@@ -20,6 +19,7 @@ from aigc_demo.generators import diffusion_noise, paths
 from aigc_demo.generators.diffusion import AT_ONCE, Halt, arguments_of, size
 from aigc_demo.generators.diffusion_model import TEXT, ImageModel
 from aigc_demo.generators.diffusion_params import ImageParams
+from aigc_demo.generators.prompt_embeds import Embeddings, tell
 from aigc_demo.generators.styles import styled
 from aigc_demo.params import Choice, Range, Switch
 from aigc_demo.pictures import changes
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 PROMPTS, CIRCLE = "prompts", "circle"
 MOST_PROMPTS = 8
-EMBEDDED = ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds")
-"""What `encode_prompt` gives, in its order, and the names under which the pipelines take it."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +131,9 @@ def _travel(request: TravelParams, model: ImageModel, stopped: Callable[[], bool
     finish = "end"
     seed = max(request.seed, 0)
     with torch.no_grad():
-        words = [_embedded(pipeline, prompt, request, model.guided) for prompt in request.prompts]
+        guidance = request.guidance_scale if model.guided else 0.0
+        told = [tell(model.encoded, pipeline, prompt, request.negative_prompt, guidance) for prompt in request.prompts]
+        words = [each.embeddings for each in told if each.embeddings is not None]
         numbers = iter(range(request.frames))
         while part := list(itertools.islice(numbers, together)):
             arguments = arguments_of(request, takes, width, height, [seed] * len(part), model.guided)
@@ -162,6 +162,7 @@ def _travel(request: TravelParams, model: ImageModel, stopped: Callable[[], bool
                 "frames_per_second": len(frames) / total,
                 "peak_memory_bytes": meter.peak,
                 "finish": finish,
+                **next(({"weights": each.weights} for each in told if each.weights), {}),
             },
         )
     )
@@ -184,22 +185,7 @@ def _check(request: TravelParams, pipeline: Any) -> None:
         )
 
 
-def _embedded(pipeline: Any, prompt: str, request: TravelParams, guided: bool) -> tuple[torch.Tensor, ...]:
-    """What the pipeline makes of one prompt, in the order of EMBEDDED; without guidance the negative ones are left out."""
-    offered = {
-        "prompt": prompt,
-        "prompt_2": None,
-        "prompt_3": None,
-        "negative_prompt": request.negative_prompt or None,
-        "device": pipeline._execution_device,
-        "num_images_per_prompt": 1,
-        "do_classifier_free_guidance": guided and request.guidance_scale > 1,
-    }
-    takes = inspect.signature(pipeline.encode_prompt).parameters
-    return tuple(pipeline.encode_prompt(**{name: value for name, value in offered.items() if name in takes}))
-
-
-def _between(words: list[tuple[torch.Tensor, ...]], part: list[int], request: TravelParams) -> dict[str, torch.Tensor]:
+def _between(words: list[Embeddings], part: list[int], request: TravelParams) -> dict[str, torch.Tensor]:
     """The embeddings of some frames, by the names under which the pipeline takes them."""
     import torch
 
@@ -210,8 +196,9 @@ def _between(words: list[tuple[torch.Tensor, ...]], part: list[int], request: Tr
         every = paths.places(len(words), request.frames, "even", request.loop)
         places = [every[n] for n in part]
     found = {}
-    for name, ends in zip(EMBEDDED, zip(*words, strict=True), strict=False):
-        if ends[0] is not None:
+    for name in words[0]:
+        ends = [made for each in words if (made := each[name]) is not None]
+        if ends:
             points = torch.cat(ends).cpu()
             route = [paths.point(points, paths.SPHERE, *place, request.loop) for place in places]
             found[name] = torch.stack(route).to(ends[0].device)

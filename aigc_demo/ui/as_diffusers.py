@@ -12,6 +12,7 @@ import gradio as gr
 from aigc_demo.engine import Engine
 from aigc_demo.errors import UserError
 from aigc_demo.generators.diffusion_model import loading
+from aigc_demo.generators.diffusion_noise import PIPELINES
 from aigc_demo.generators.diffusion_params import ImageParams
 from aigc_demo.generators.diffusion_rows import IMAGES, ImageSpec
 from aigc_demo.generators.prompt_embeds import APPLIED, GIVES, WEIGHABLE
@@ -42,6 +43,18 @@ def weigh(embeddings, pieces):
         made.append((scaled * quotient.clamp(1 / weights.max(), 1 / weights.min().clamp_min(0.1))).to(part.dtype))
     return torch.cat(made, dim=-1)
 
+"""
+VARIED = """
+
+def noise(seed):
+    shape = (1, pipe.{denoiser}.config.in_channels, {height} // pipe.vae_scale_factor, {width} // pipe.vae_scale_factor)
+    return torch.randn(shape, generator=torch.Generator("cpu").manual_seed(seed), dtype=pipe.{denoiser}.dtype)
+
+
+a, b = noise({seed}).double(), noise({other}).double()  # on the great circle between two noises
+angle = torch.acos((a * b).sum() / (a.norm() * b.norm()))
+latents = (torch.sin((1 - {share}) * angle) * a + torch.sin({share} * angle) * b) / torch.sin(angle)
+latents = latents.to(pipe.device, pipe.{denoiser}.dtype)
 """
 PICTURE = 'ImageOps.fit(Image.open("picture.png").convert("RGB"), ({width}, {height}), Image.Resampling.LANCZOS)'
 MASK = (
@@ -104,6 +117,8 @@ def as_diffusers(engine: Engine, recipe: Mapping[str, Any]) -> str:
         "height": repr(height),
         "generator": f'torch.Generator("cpu").manual_seed({max(settings.seed, 0)})',
     }
+    vary = _varied(settings, pipeline, width, height) if settings.variation_strength and not files else []
+    offered |= {"latents": "latents"} if vary else {}
     row = SCHEDULERS[settings.scheduler]
     imported = ", ".join(sorted({pipeline, *([row.cls] if row.cls else [])}))
     lines = ["import torch", f"from diffusers import {imported}"]
@@ -114,7 +129,7 @@ def as_diffusers(engine: Engine, recipe: Mapping[str, Any]) -> str:
     if row.cls:
         more = "".join(f", {name}={value!r}" for name, value in row.more.items())
         lines.append(f"pipe.scheduler = {row.cls}.from_config(pipe.scheduler.config{more})")
-    lines += [*weighing, "picture = pipe("]
+    lines += [*weighing, *vary, "picture = pipe("]
     lines += ["    **words,"] if weighing else []
     lines += [f"    {name}={value}," for name, value in offered.items() if name in takes]
     return "\n".join([*lines, ").images[0]", 'picture.save("made.png")'])
@@ -145,6 +160,22 @@ def _weighed(pipeline: str, prompt: str, negative: str, guided: bool) -> list[st
         if weighted(text):
             lines.append(f'words["{name}"] = weigh(words["{name}"], {parse(text)!r})')
     return lines
+
+
+def _varied(settings: ImageParams, pipeline: str, width: int, height: int) -> list[str]:
+    """Lines that make `latents`, the noise of a variation, or none where the seeds are one."""
+    seed, other = max(settings.seed, 0), max(settings.variation_seed, 0)
+    if pipeline not in PIPELINES or seed == other:
+        return []
+    names = {
+        "denoiser": "transformer" if "Diffusion3" in pipeline else "unet",
+        "width": width,
+        "height": height,
+        "seed": seed,
+        "other": other,
+        "share": repr(settings.variation_strength),
+    }
+    return VARIED.format(**names).splitlines()
 
 
 def _loaded(engine: Engine, spec: ImageSpec, found: Found, device: Mapping[str, Any]) -> list[str]:

@@ -98,9 +98,7 @@ def image_facts(recipe: Mapping[str, Any], language: str) -> str:
     cut = Words("The model did not read the end of the prompt: “{rest}”", "模型没有读到提示词的结尾：“{rest}”").format(
         rest=str(unread)[:120]
     )
-    told = (note(cut.to(language), "warn") if unread else "") + (
-        note(UNWEIGHED.to(language)) if figures.get("weights") == LEFT_OUT else ""
-    )
+    told = (note(cut.to(language), "warn") if unread else "") + _unweighed(figures, language)
     return told + facts(
         [
             (Words("Model", "模型"), str(model.get("name", ""))),
@@ -147,7 +145,7 @@ def walk_facts(recipe: Mapping[str, Any], language: str) -> str:
     milliseconds = Words("{:.0f} ms", "{:.0f} 毫秒").to(language)
     rate = Words("{:.1f} a second", "每秒 {:.1f} 帧").to(language)
     finish = FINISH["stopped"] if figures.get("finish") == "stopped" else None
-    return latent_facts(
+    return _unweighed(figures, language) + latent_facts(
         recipe,
         language,
         (Words("Frames", "帧数"), _number(figures, "frames", "{}")),
@@ -225,6 +223,10 @@ def figures(rows: Sequence[tuple[str, str]]) -> str:
 def note(text: str, kind: str = "") -> str:
     """A quiet paragraph. kind: "warn" for something to mind."""
     return f"<p class='aigc-note {kind}'>{escape(text)}</p>" if text else ""
+
+
+def _unweighed(figures: Mapping[str, Any], language: str) -> str:
+    return note(UNWEIGHED.to(language)) if figures.get("weights") == LEFT_OUT else ""
 
 
 def _part(recipe: Mapping[str, Any], name: str) -> Mapping[str, Any]:
