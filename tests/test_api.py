@@ -183,7 +183,7 @@ def test_no_file_of_the_server_can_be_restored(server: Server, tmp_path: Path):
     recipe.write_text(json.dumps({"format": "aigc-demo recipe", "family": "text", "settings": {"prompt": "secret"}}))
     file = {"path": str(recipe), "meta": {"_type": "gradio.FileData"}}
     restores = [name for name in page_functions(server) if name.startswith("restore")]
-    assert len(restores) == 3
+    assert len(restores) == 5
     for name in restores:
         event, data = server.call(name, [file, "en"])
         assert event == "error"
