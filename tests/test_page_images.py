@@ -495,7 +495,7 @@ def test_markup_is_shown_and_runs_nowhere(painter: Painter) -> None:
     assert painter.facts["Model"] == CANARY
     painter.unfold()
     painter.select()
-    for place in ("#images-gallery .gl-texts", "#images-code", "#images-recipe"):
+    for place in ("#images-gallery .gl-texts", "#images-code", "#images-diffusers", "#images-recipe"):
         assert CANARY in page.inner_text(place).replace("\n", ""), place
     painter.choose(f"{CANARY}/x")
     painter.begin()
@@ -511,7 +511,9 @@ ALSO_NAMES = re.compile(
     # the gallery shows a recipe's own values, such as "default"
     r"^default$|DDIM|Euler( a)?|DPM\+\+( 2M)?|Karras|UniPC|LCM|PNG|SD-Turbo|Stability AI|\./sd3?|\bsd3?\b|“[^”]*”"
 )
-READ_IMAGES = READ.replace("#text-recipe", "#text-recipe, #images-recipe, #images-code, #images-canvas button")
+READ_IMAGES = READ.replace(
+    "#text-recipe", "#text-recipe, #images-recipe, #images-code, #images-diffusers, #images-canvas button"
+)
 
 
 def read_the_page(painter: Painter) -> None:
