@@ -113,6 +113,12 @@ class Composer:
         return self._orders[epoch]
 
 
+def mixed(plain: float) -> dict[str, float]:
+    """MIX with another share of plain captions; the rest keeps its proportions."""
+    others = {kind: share for kind, share in MIX.items() if kind != "plain"}
+    return {"plain": plain} | {kind: share * (1 - plain) / sum(others.values()) for kind, share in others.items()}
+
+
 def say(words: Words, language: str, **values: Any) -> str:
     """A template of this file in one language."""
     article = {"a": "an" if str(values.get("colour", values.get("ground", "")))[:1] == "o" else "a"}

@@ -73,11 +73,29 @@ class DiffusionTraining(TrainingParams):
         int, _count("Width at 16", "16 处宽度", "Channels at 16x16.", "16×16 处的通道数。", 16, 512, 16)
     ] = 96
     width_8: Annotated[int, _count("Width at 8", "8 处宽度", "Channels at 8x8.", "8×8 处的通道数。", 16, 512, 16)] = 160
+    words_up_to: Annotated[
+        int,
+        _count(
+            "Words up to", "文字读到", "Largest size whose blocks read the words.", "读取文字的最大尺寸。", 8, 32, 8
+        ),
+    ] = 16
     layers: Annotated[int, _count("Layers", "层数", "Residual blocks per size.", "每个尺寸的残差块数。", 1, 4)] = 1
     variants: Annotated[
         int,
         _count("Variants", "变体", "Composed and encoded once, per picture.", "每幅图预先合成并编码的次数。", 1, 64),
     ] = 6
+    plain: Annotated[
+        float,
+        _count(
+            "Plain captions",
+            "平实描述",
+            "Share that say no more than name and style.",
+            "只说名称与风格的比例。",
+            0,
+            1,
+            0.05,
+        ),
+    ] = captions.MIX["plain"]
     dropped: Annotated[
         float, _count("Unconditional", "无条件", "Share without a caption.", "不带描述的比例。", 0, 0.5, 0.01)
     ] = 0.1
@@ -100,8 +118,9 @@ PRESETS: dict[str, DiffusionTraining] = {
         save_every=4, ema_decay=0.9, sheet_pictures=1,
     ),
     "cpu": DiffusionTraining(
-        subjects="nature", width_16=64, width_8=128, steps=20000, batch_size=16, warmup=300, learning_rate=5e-4,
-        weight_decay=0.01, held_out_every=500, sheet_every=500, save_every=250, ema_decay=0.999,
+        subjects="nature", plain=0.85, words_up_to=8, width_32=32, width_16=64, width_8=128, steps=6000, batch_size=16,
+        warmup=300, learning_rate=8e-4, weight_decay=0.01, held_out_every=1000, sheet_every=1000, save_every=250,
+        ema_decay=0.999,
     ),
     "gpu": DiffusionTraining(
         steps=24000, batch_size=256, warmup=1000, learning_rate=5e-4, weight_decay=0.01, variants=16,
@@ -132,9 +151,12 @@ class DiffusionTask:
         schedule: Any = DDPMScheduler(**SCHEDULE)
         self.signal = schedule.alphas_cumprod.to(device())
         self.side = SIZE // 2 ** (len(self.vae.config.block_out_channels) - 1)
-        levels = [(params.width_16, "CrossAttn"), (params.width_8, "CrossAttn")]
-        if self.side > 16:  # where a place is smaller than anything that words name, none are read
-            levels.insert(0, (params.width_32, ""))
+        widths = {32: params.width_32, 16: params.width_16, 8: params.width_8}
+        levels = [
+            (width, "CrossAttn" if size <= params.words_up_to else "")
+            for size, width in widths.items()
+            if size <= self.side
+        ]
         unet = UNet2DConditionModel(
             sample_size=self.side,
             in_channels=4,
@@ -148,7 +170,9 @@ class DiffusionTask:
             norm_num_groups=16,
         )
         self.groups: dict[str, torch.nn.Module] = {"unet": placed(unet)}
-        self.composer = captions.Composer(pack, pack.about(params.subjects, split.train(pack)), params.seed)
+        self.composer = captions.Composer(
+            pack, pack.about(params.subjects, split.train(pack)), params.seed, captions.mixed(params.plain)
+        )
         self.kept = pack.about(params.subjects, split.families_kept(pack))
         self.shelf = canvas.shelf(pack.pixels, SIZE, device())
         self.count = params.variants * len(self.composer.members)

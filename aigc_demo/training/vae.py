@@ -69,7 +69,7 @@ PRESETS: dict[str, VaeParams] = {
         ema_decay=0.9, adversary=0.05, adversary_from=4,
     ),
     "cpu": VaeParams(
-        steps=3600, batch_size=12, warmup=100, learning_rate=1.5e-3, weight_decay=0.01, held_out_every=600,
+        steps=1900, batch_size=12, warmup=100, learning_rate=1.5e-3, weight_decay=0.01, halvings=2, held_out_every=600,
         sheet_every=600, save_every=200, ema_decay=0.995,
     ),
     "gpu": VaeParams(
