@@ -8,7 +8,7 @@ a ZWJ sequence, and the ones that look nearly alike (found from the pictures, se
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,20 +22,6 @@ STYLES: dict[str, Words] = {
 }
 """Style -> its word in a caption."""
 
-
-@dataclass(frozen=True)
-class Subject:
-    """What a model may learn to draw. categories: of its concepts; None for all."""
-
-    name: Words
-    categories: frozenset[str] | None = None
-
-
-SUBJECTS = {
-    "everything": Subject(Words("Everything", "全部")),
-    "nature": Subject(Words("Animals and plants", "动物与植物"), frozenset({"Animals & Nature"})),
-}
-"""Few concepts drawn well beat many blobs."""
 
 TONES = {"1f3fb", "1f3fc", "1f3fd", "1f3fe", "1f3ff"}
 
@@ -68,9 +54,8 @@ class Concept:
     keywords_en: tuple[str, ...]
     keywords_zh: tuple[str, ...]
 
-    def is_of(self, subjects: str) -> bool:
-        categories = SUBJECTS[subjects].categories
-        return categories is None or self.category in categories
+    def is_of(self, subject: str) -> bool:
+        return SUBJECTS[subject].holds(self)
 
     @property
     def base(self) -> str:
@@ -80,6 +65,46 @@ class Concept:
     @property
     def emoji(self) -> str:
         return "".join(chr(int(part, 16)) for part in self.code.split("-"))
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a model may learn to draw."""
+
+    name: Words
+    holds: Callable[[Concept], bool]
+
+
+FACE_CATEGORIES = ("Smileys & Emotion", "Animals & Nature", "Travel & Places")
+_NOT_FRONTAL = """
+first-quarter-moon-face last-quarter-moon-face wind-face spouting-whale pig-nose skull-and-crossbones alien-monster
+pile-of-poo ghost horse-face dragon-face unicorn
+"""
+_ALSO = """
+head-shaking-horizontally head-shaking-vertically exploding-head polar-bear jack-o-lantern baby boy girl child man woman
+person old-man old-woman older-person santa-claus mrs-claus
+"""
+NOT_FRONTAL, ALSO = frozenset(_NOT_FRONTAL.split()), frozenset(_ALSO.split())
+
+
+def is_face(concept: Concept) -> bool:
+    """Whether it is a face from the front that fills the picture: 158 concepts in 631 pictures, 619 to learn from.
+
+    Smileys, animals, the sun and the moons that CLDR gives the keyword "face", without those in profile, in pieces
+    or with a body; the heads that it forgot, and people's.
+    """
+    told = concept.category in FACE_CATEGORIES and ("face" in concept.keywords_en or "face" in concept.slug)
+    return concept.slug in ALSO or (told and concept.slug not in NOT_FRONTAL)
+
+
+SUBJECTS = {
+    "everything": Subject(Words("Everything", "全部"), lambda concept: True),
+    "nature": Subject(
+        Words("Animals and plants", "动物与植物"), lambda concept: concept.category == "Animals & Nature"
+    ),
+    "faces": Subject(Words("Faces", "面孔"), is_face),
+}
+"""Few concepts drawn well beat many blobs; and faces are all aligned, which makes them the easiest."""
 
 
 def worth_drawing(slug: str, category: str, code: str) -> bool:

@@ -30,16 +30,6 @@ JITTER = canvas.Jitter(scale=(0.94, 1.0), shift=0.02, mirror=0.5)
 MIX = {"plain": 0.75, "colour": 0.25}
 """Some are turned in hue: it makes colour a thing of its own, which the late layers can hold and style mixing swaps."""
 
-FACE_CATEGORIES = ("Smileys & Emotion", "Animals & Nature", "Travel & Places")
-_NOT_FRONTAL = """
-first-quarter-moon-face last-quarter-moon-face wind-face spouting-whale pig-nose skull-and-crossbones alien-monster
-pile-of-poo ghost horse-face dragon-face unicorn
-"""
-_ALSO = """
-head-shaking-horizontally head-shaking-vertically exploding-head polar-bear jack-o-lantern baby boy girl child man woman
-person old-man old-woman older-person santa-claus mrs-claus
-"""
-NOT_FRONTAL, ALSO = frozenset(_NOT_FRONTAL.split()), frozenset(_ALSO.split())
 UPDATE_OF_MEAN = 0.005
 SHOWN = 24
 
@@ -205,19 +195,8 @@ class GanTask:
 
 
 def faces(pack: Pack, members: Sequence[int]) -> list[int]:
-    """Those of `members` that show a face from the front, filling the picture: 158 concepts in 631 pictures,
-    619 of them to learn from.
-
-    Smileys, animals, the sun and the moons that CLDR gives the keyword "face", without those in profile, in pieces
-    or with a body; the heads that it forgot, and people's. All of them, where there are none, as among the toys.
-    """
-    found = []
-    for i in members:
-        concept = pack.concepts[pack.pictures[i].concept]
-        told = concept.category in FACE_CATEGORIES and ("face" in concept.keywords_en or "face" in concept.slug)
-        if concept.slug in ALSO or (told and concept.slug not in NOT_FRONTAL):
-            found.append(i)
-    return found or list(members)
+    """Those of `members` that show a face; all of them where there are none, as among the toys."""
+    return pack.about("faces", members) or list(members)
 
 
 def sample(generator: Any, seeds: Sequence[int], psi: float = 1.0) -> torch.Tensor:
