@@ -239,7 +239,8 @@ def test_several_pictures_end_between_two(painter: Painter, monkeypatch: pytest.
         page.click("#images-between-button")
     assert painter.facts["Ended by"] == "stopped by you after a whole picture"
     whole, rest = divmod(painter.recipe["figures"]["steps"], 4)
-    assert whole in (1, 2) and not rest
+    assert whole in (1, 2)
+    assert not rest
     painter.visitor.comes_to(lambda: len([one for one in painter.kept if one["settings"]["prompt"] == "a dog"]), whole)
     page.wait_for_selector("#images-between-button", state="hidden")
 
