@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from aigc_demo.errors import UserError
+from aigc_demo.generators import witness
 from aigc_demo.results import Done, Step
 from aigc_demo.training import __main__ as command
 from aigc_demo.training import (
@@ -232,6 +233,11 @@ def test_the_pipeline_reads_words_as_clip_does_and_stores_them_once(weights: Pat
             pipeline.text_encoder(ids)[0], model.text_model(input_ids=ids).last_hidden_state, atol=1e-5
         )
     assert pipeline.vae_scale_factor == 8
+    seer = witness.load(weights / "emoji-diffusion", "cpu")
+    assert seer is not None, "and it can look at what it asked for"
+    toys = toy.pack()
+    learnt = {toys.concepts[toys.pictures[i].concept].name.en for i in toy.split(toys).train(toys)}
+    assert sorted(seer.names["en"]) == sorted(learnt)
     assert pipeline.scheduler.config.prediction_type == "v_prediction"
     assert {part.dtype for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder)} == {torch.float32}
 

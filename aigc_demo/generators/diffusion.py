@@ -12,7 +12,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from aigc_demo.device import MemoryMeter
@@ -139,6 +139,9 @@ def _draw(
     ended = time.perf_counter()
     with model.encoded.lock:
         rest = unread(pipeline, plain(words))
+    seen = []
+    if model.witness and words.strip():
+        seen = model.witness.judge([one.image for one in pictures], plain(words))
     steps = [after - before for before, after in itertools.pairwise(marks)]
     emit(
         Done(
@@ -159,6 +162,7 @@ def _draw(
                 "pipeline": type(pipeline).__name__,
                 "unread": rest[:UNREAD_TOLD],
                 **({"weights": told.weights} if told.weights else {}),
+                **({"seen": [asdict(verdict) for verdict in seen]} if seen else {}),
             },
         )
     )

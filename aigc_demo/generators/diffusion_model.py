@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from aigc_demo.device import Device, is_out_of_memory
 from aigc_demo.errors import Invalid, ModelDamaged
-from aigc_demo.generators import schedulers
+from aigc_demo.generators import schedulers, witness
 from aigc_demo.generators.prompt_embeds import Encoded
 from aigc_demo.generators.prompt_tokens import TOKENIZERS, read, rooms_of
 from aigc_demo.generators.quiet import hush
+from aigc_demo.generators.witness import Witness
 from aigc_demo.words import Words
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ TASK_NAMES = {
 @dataclass
 class ImageModel:
     """pipeline: as loaded, never run itself. classes: task -> pipeline class. side, multiple: of its pictures, in pixels;
-    sides must be divisible by the latter. guided: whether guidance does anything; distilled models have it built in."""
+    sides must be divisible by the latter. guided: whether guidance does anything; distilled models have it built in.
+    witness: who says what a picture shows, where the folder holds one."""
 
     pipeline: Any
     device: Device
@@ -46,6 +48,7 @@ class ImageModel:
     side: int
     guided: bool = True
     projection: Projection | None = None
+    witness: Witness | None = None
     taken: dict[str, frozenset[str]] = field(default_factory=dict)
     encoded: Encoded = field(default_factory=Encoded)
 
@@ -136,6 +139,7 @@ def load(folder: Path, device: Device, side: int | None = None, guided: bool = T
             trust_remote_code=False,
             **loading(folder),
         )
+        seer = witness.load(folder, device.kind)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError) as error:
         if is_out_of_memory(error):
             raise
@@ -162,6 +166,7 @@ def load(folder: Path, device: Device, side: int | None = None, guided: bool = T
         side or _sample_size(pipeline) * scale,
         guided,
         fit_projection(pipeline, scale),
+        seer,
     )
 
 

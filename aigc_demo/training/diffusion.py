@@ -19,7 +19,7 @@ from aigc_demo.training.loop import Chance, autocast, device, placed
 from aigc_demo.training.registry import require
 from aigc_demo.training.settings import TrainingParams
 from aigc_demo.training.splits import Split
-from aigc_demo.words import Words
+from aigc_demo.words import LANGUAGES, Words
 
 if TYPE_CHECKING:
     import torch
@@ -273,4 +273,6 @@ class DiffusionTask:
             return self.vae.decode(latents).sample.float().clamp(-1, 1)
 
     def export(self, folder: Path) -> None:
-        export.diffusion(self.groups["unet"], SCHEDULE, self.weights, folder)
+        learnt = sorted({self.pack.pictures[i].concept for i in self.composer.members})
+        names = {language: [self.pack.concepts[c].name.to(language) for c in learnt] for language in LANGUAGES}
+        export.diffusion(self.groups["unet"], SCHEDULE, self.weights, names, folder)

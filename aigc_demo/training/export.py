@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from aigc_demo.generators import witness
 
 SHARD = "9MB"
 
@@ -82,8 +85,10 @@ def vector_vae(model: Any, pictures: Any, folder: Path) -> None:
     half(model).save_pretrained(folder)
 
 
-def diffusion(unet: Any, schedule: dict[str, Any], weights: Path, folder: Path) -> None:
-    """A whole StableDiffusionPipeline folder.
+def diffusion(
+    unet: Any, schedule: dict[str, Any], weights: Path, names: Mapping[str, Sequence[str]], folder: Path
+) -> None:
+    """A whole StableDiffusionPipeline folder. names: language -> what it learnt to draw.
 
     Its text_encoder folder holds all of emoji-clip: CLIPTextModel takes its own part of such a folder, so the
     other tower needs no second copy of the words. For the same reason `vae` is all that there is of emoji-vae.
@@ -118,3 +123,4 @@ def diffusion(unet: Any, schedule: dict[str, Any], weights: Path, folder: Path) 
     tokens.save(tokenizer, folder / "tokenizer")
     keep = shutil.ignore_patterns("README.md", "figures.json", "training.json")
     shutil.copytree(autoencoder, folder / "vae", ignore=keep)
+    witness.write_names(names, folder)

@@ -111,10 +111,34 @@ def image_facts(recipe: Mapping[str, Any], language: str) -> str:
             (Words("In all", "总计"), _number(timings, "total", seconds)),
             (Words("Peak memory", "内存峰值"), _number(figures, "peak_memory_bytes", "{:.2f} GiB", 1 / GIB)),
             (Words("Seed", "随机种子"), str(settings.get("seed", ""))),
+            (Words("emoji-clip sees", "emoji-clip 看到"), _seen(figures, language)),
             (Words("Ended by", "结束原因"), finish.to(language) if finish else ""),
         ],
         language,
     )
+
+
+def caption(recipe: Mapping[str, Any]) -> str:
+    """What stands beside one picture of several: its seed, and what was seen in it."""
+    seed, seen = str(_part(recipe, "settings").get("seed", "")), _part(recipe, "figures").get("seen")
+    if not seen:
+        return seed
+    name, share = seen[0]["best"][0]
+    return f"{seed} · {name} {share:.0%}"
+
+
+def _seen(figures: Mapping[str, Any], language: str) -> str:
+    """What CLIP says that a picture shows, and where the prompt stands among the names that it knows; of several
+    pictures, how many it would have called by the prompt."""
+    seen = figures.get("seen")
+    if not seen:
+        return ""
+    if len(seen) > 1:
+        told = Words("the prompt, in {n} of {all} pictures", "{all} 张中有 {n} 张最符合提示词").to(language)
+        return told.format(n=sum(one["place"] == 1 for one in seen), all=len(seen))
+    best = Words(", ", "、").to(language).join(f"{name} {share:.0%}" for name, share in seen[0]["best"])
+    told = Words("{best}; the prompt is its choice no. {place} of {of}", "{best}；提示词排在第 {place} 位（共 {of}）")
+    return told.to(language).format(best=best, **{key: seen[0][key] for key in ("place", "of")})
 
 
 def rebuild_facts(recipe: Mapping[str, Any], language: str) -> str:

@@ -145,7 +145,7 @@ def preview(pictures: np.ndarray) -> str:
 def _finished(done: Done[ImageResult], film: dict[str, Any], language: str) -> Update:
     kept = kept_pictures(done)
     recipes = [own for _, own in kept]
-    shown = [(path, str(own["settings"]["seed"])) for path, own in kept]
+    shown = [(path, facts.caption(own)) for path, own in kept]
     steps = len(film["frames"])
     film |= {"live": False, "append": False, "step": steps, "total": steps, "eta": None}
     film["settings"] = {name: value for name, value in done.recipe["settings"].items() if value not in (None, "")}
@@ -161,11 +161,14 @@ def _finished(done: Done[ImageResult], film: dict[str, Any], language: str) -> U
 
 
 def kept_pictures(done: Done[ImageResult]) -> list[tuple[str, dict[str, Any]]]:
-    """(PNG file, its own recipe) of each picture: the recipe that makes it alone."""
+    """(PNG file, its own recipe) of each picture: the recipe that makes it alone, and what was seen in it."""
     found = []
-    for made in done.value.pictures:
+    figures = done.recipe.get("figures", {})
+    for n, made in enumerate(done.value.pictures):
         settings = {**done.recipe["settings"], "seed": made.seed, "num_images": 1}
         own = {**done.recipe, "settings": settings}
+        if "seen" in figures:
+            own["figures"] = {**figures, "seen": figures["seen"][n : n + 1]}
         found.append((uploads.keep(png.write(made.image, own), f"aigc-{made.seed}.png"), own))
     return found
 
