@@ -25,8 +25,6 @@ from aigc_demo.shell import build, serve
 PATIENCE = 30_000
 """Milliseconds until a test gives up on something that should happen at once; nothing is measured by it."""
 CONTEXT = 2048
-PAUSE = 0.04
-"""Seconds that the model ./slow takes for a token."""
 CALM = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 CALM += ["--disable-sync", "--no-first-run"]
 
@@ -70,7 +68,10 @@ def chromium() -> Iterator[Any]:
 
 
 class Site:
-    """The app on a port of its own, with two models: ./tiny, and ./slow, which never ends by itself."""
+    """The app on a port of its own, with two models: ./tiny, and ./slow, which never ends by itself and takes `pause`
+    seconds for a token."""
+
+    pause = 0.04
 
     def __init__(self, place: Path):
         self.models = place / "models"
@@ -120,7 +121,7 @@ def serving(place: Path) -> Iterator[Site]:
 
     def unhurried(self: Passes, token: int) -> torch.Tensor:
         if self._loaded.model.name_or_path.endswith("slow"):
-            time.sleep(PAUSE)
+            time.sleep(site.pause)
         return step(self, token)
 
     torch.set_num_threads(1)
@@ -179,12 +180,11 @@ class Visitor:
 
     def choose(self, model: str) -> None:
         box = self.page.locator("#text-model input")
-        note = self.page.locator("#text-model-note").inner_html()
         box.fill(model)
-        box.press("Enter")
-        self.page.wait_for_function(
-            "(was) => document.querySelector('#text-model-note').innerHTML !== was", arg=note, timeout=PATIENCE
-        )
+        with self.page.expect_response(lambda response: "/queue/join" in response.url):
+            box.press("Enter")
+        # of two dropped folders the note says the same
+        self.page.wait_for_selector("#text-model-note .progress-text", state="detached")
 
     def set(self, name: str, value: Any) -> None:
         """Type a value into a field."""

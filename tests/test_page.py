@@ -83,7 +83,9 @@ def test_an_answer_streams_and_the_page_comes_to_rest(visitor: Visitor) -> None:
     assert page.locator(".tv-text [role=option]").count() == 16
 
 
-def test_stop_keeps_what_is_written_and_leaves_others_alone(browser: Any, site: Site, visitor: Visitor) -> None:
+def test_stop_keeps_what_is_written_and_leaves_others_alone(
+    browser: Any, site: Site, visitor: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Everyone stops only their own job, and loses nothing by it."""
     with visiting(browser, site.url) as other:
         other.unfold("Length")
@@ -93,6 +95,7 @@ def test_stop_keeps_what_is_written_and_leaves_others_alone(browser: Any, site: 
             person.set("seed", 5)
             person.type("Once upon a time")
         with other.answered():
+            monkeypatch.setattr(site, "pause", 1)  # 60 of them outlast what a busy machine needs for two clicks
             other.page.click("#text-send-button")
             other.page.wait_for_selector(".tv-live [data-index='1']")
             with visitor.answered():
@@ -100,6 +103,7 @@ def test_stop_keeps_what_is_written_and_leaves_others_alone(browser: Any, site: 
                 visitor.page.wait_for_selector(".tv-live [data-index='3']")
                 visitor.page.click("#text-stop-button")
             assert other.page.locator("#text-stop-button").is_visible()
+            monkeypatch.setattr(site, "pause", 0)
         alone = finish(site.engine.run(TEXT, TextParams.of(other.recipe["settings"]))).value.text
         assert (other.facts["Ended by"], other.facts["Answer"]) == ("the longest answer allowed", "60 tokens")
         assert other.answer == clean(alone)

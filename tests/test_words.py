@@ -29,7 +29,7 @@ NAMES = {
         assistant device dtype false models n name owner true user""",
     "keys of the keyboard": "Enter",
     "makers and their licences, as credits give them": "Apache BY CC Fluent Emoji Google MIT Microsoft Twitter XL",
-    "names that training gives": "AdamW CLIP Diffusion Noto Stable Transformer Twemoji aigc_demo data diffusion emoji m python training",
+    "names that training gives": "AdamW CLIP Diffusion Noto Stable Transformer Twemoji aigc_demo clip data diffusion emoji m python training",
 }
 ALLOWED = {word for words in NAMES.values() for word in words.split()}
 ENVIRONMENT = re.compile("[A-Z]+(_[A-Z]+)+")  # variables, as a person sets them

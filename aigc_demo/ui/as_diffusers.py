@@ -17,6 +17,7 @@ from aigc_demo.generators.diffusion_params import ImageParams
 from aigc_demo.generators.diffusion_rows import IMAGES, ImageSpec
 from aigc_demo.generators.prompt_embeds import APPLIED, GIVES, WEIGHABLE
 from aigc_demo.generators.prompt_weights import parse, plain, weighted
+from aigc_demo.generators.quiet import hush
 from aigc_demo.generators.schedulers import SCHEDULERS
 from aigc_demo.generators.styles import styled
 from aigc_demo.ui.clicks import QUICK
@@ -202,6 +203,7 @@ def _from_beside(engine: Engine, folder: Path) -> str:
 
 def _takes(pipeline: Any) -> frozenset[str]:
     """What a pipeline of diffusers is called with; nothing for what is none."""
+    hush("diffusers")
     import diffusers
 
     cls = getattr(diffusers, pipeline, None) if isinstance(pipeline, str) and pipeline.endswith("Pipeline") else None
