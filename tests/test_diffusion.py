@@ -274,7 +274,7 @@ def test_the_preview_is_near_the_picture() -> None:
     from aigc_demo.training.shipped import load_vae
 
     assets = Path(__file__).parent.parent / "assets"
-    vae = load_vae(assets / "weights" / "emoji-vae")
+    vae = load_vae(assets / "weights" / "emoji-diffusion" / "vae")
     sheet = np.asarray(Image.open(assets / "examples" / "emoji-vae-reconstructions.webp").convert("RGB"))
     row = [sheet[4:132, 4 + 132 * n : 132 + 132 * n] for n in range(12)]
     real = torch.tensor(np.stack(row)).permute(0, 3, 1, 2) / 127.5 - 1

@@ -87,7 +87,7 @@ class Painter:
     def show(self) -> None:
         self.page.get_by_role("tab", name=re.compile("^(Images|图像)$")).click()
         self.page.wait_for_selector("#images-model-note p, #images-model-note dl")
-        self.page.wait_for_selector("#images-guidance_scale input:disabled")  # the first model is distilled
+        self.page.wait_for_selector("#images-ideas .aigc-idea")  # what suits the first model was asked with them
 
     def reload(self) -> None:
         self.visitor.reload()
@@ -220,6 +220,21 @@ def pixels_of(site: Site, recipe: dict[str, Any], **given: Any) -> Image.Image:
     """What Python makes of a recipe."""
     request = ImageParams.of(recipe["settings"] | given)
     return finish(site.engine.run(IMAGES, request)).value.pictures[0].image
+
+
+def test_two_clicks_make_a_picture(browser: Any, site: Site) -> None:
+    """Who just came picks an idea, presses the button, and has a picture of the model that ships, with what is in it."""
+    with visiting(browser, site.url, "zh-CN") as visitor:
+        painter = Painter(visitor)
+        idea = painter.page.locator("#images-ideas .aigc-idea").first
+        idea.click()
+        recipe = painter.make()
+        assert recipe["model"]["id"] == "emoji-diffusion"
+        assert recipe["settings"]["prompt"] == idea.inner_text()
+        assert recipe["settings"]["prompt"] in painter.page.locator("#images-ideas details").text_content()
+        assert painter.facts["emoji-clip 看到"]
+        painter.choose("./sd")
+        visitor.comes_to(lambda: painter.page.locator("#images-ideas .aigc-idea").count(), 0)
 
 
 def test_words_become_a_picture(painter: Painter, site: Site) -> None:

@@ -238,6 +238,11 @@ def test_the_pipeline_reads_words_as_clip_does_and_stores_them_once(weights: Pat
     toys = toy.pack()
     learnt = {toys.concepts[toys.pictures[i].concept].name.en for i in toy.split(toys).train(toys)}
     assert sorted(seer.names["en"]) == sorted(learnt)
+    for name, within in registry.WITHIN.items():
+        told = json.loads((weights / within / "training.json").read_text(encoding="utf-8"))
+        assert told == json.loads((weights / name / "training.json").read_text(encoding="utf-8")), (
+            "the cards come along"
+        )
     assert pipeline.scheduler.config.prediction_type == "v_prediction"
     assert {part.dtype for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder)} == {torch.float32}
 
@@ -251,7 +256,8 @@ def test_the_end_token_has_the_highest_id_and_captions_fit(weights: Path) -> Non
     assert (ids == tokenizer.eos_token_id).any(1).all()
 
 
-SHIPPED = sorted(p.parent for p in (splits.ASSETS / "weights").glob("*/figures.json"))
+SHIPPED = sorted(p.parent for p in (splits.ASSETS / "weights").rglob("figures.json"))
+NAMED = {within: name for name, within in registry.WITHIN.items()}
 
 
 @pytest.mark.parametrize("folder", SHIPPED, ids=lambda folder: folder.name)
@@ -265,5 +271,6 @@ def test_shipped_models_load_offline_and_their_figures_are_of_these_weights(fold
         "emoji-vae": shipped.load_vae,
         "emoji-morph": shipped.load_morph,
         "emoji-gan": shipped.load_gan,
-    }.get(folder.name, shipped.load_convnet)
+        "emoji-diffusion": marks.load_pipeline,
+    }[NAMED.get(folder.relative_to(splits.ASSETS / "weights").as_posix(), folder.name)]
     assert load(folder)

@@ -15,7 +15,7 @@ from aigc_demo.words import Words
 
 LARGEST = 2048
 SHIPPED = Path(__file__).parents[2] / "assets" / "weights" / "emoji-diffusion"
-DEFAULT_MODEL = "emoji-diffusion" if (SHIPPED / "model_index.json").exists() else "sd-turbo"
+DEFAULT_MODEL = "emoji-diffusion"
 
 
 def _side(en: str, zh: str) -> Range:

@@ -60,16 +60,13 @@ UNKNOWN = Words(
 )
 
 
-def _shipped(name: str, note: Words) -> tuple[LatentSpec, ...]:
-    """A row for a model that ships, by itself or within a pipeline's folder; none for one that was not trained yet."""
-    places = (WEIGHTS / name, WEIGHTS / "emoji-diffusion" / "vae") if name == "emoji-vae" else (WEIGHTS / name,)
-    folder = next((place for place in places if (place / "config.json").exists()), None)
-    return (LatentSpec(name, name, Source(folder=folder), "Apache-2.0", note=note),) if folder else ()
+def _shipped(name: str, folder: Path, note: Words) -> LatentSpec:
+    return LatentSpec(name, name, Source(folder=folder), "Apache-2.0", note=note)
 
 
 ROWS = (
-    *_shipped("emoji-morph", MORPH),
-    *_shipped("emoji-vae", EMOJI),
+    _shipped("emoji-morph", WEIGHTS / "emoji-morph", MORPH),
+    _shipped("emoji-vae", WEIGHTS / "emoji-diffusion" / "vae", EMOJI),
     LatentSpec(
         "sd-vae-ft-mse",
         "SD VAE ft-MSE",

@@ -92,16 +92,16 @@ class Witness:
 
 def load(folder: Path, device: Any) -> Witness | None:
     """That of a pipeline's folder; None where it holds no whole CLIP beside names."""
-    names = _names(folder / NAMES_FILE)
+    named = names(folder / NAMES_FILE)
     home = folder / "text_encoder"
-    if names is None or "vision_config" not in json.loads((home / "config.json").read_text("utf-8")):
+    if named is None or "vision_config" not in json.loads((home / "config.json").read_text("utf-8")):
         return None
     import torch
     from transformers import AutoTokenizer, CLIPModel
 
     clip: Any = CLIPModel.from_pretrained(home, dtype=torch.float32, use_safetensors=True, local_files_only=True)
     tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
-    return Witness(clip.to(device).eval(), tokenizer, names)
+    return Witness(clip.to(device).eval(), tokenizer, named)
 
 
 def write_names(names: Mapping[str, Sequence[str]], folder: Path) -> None:
@@ -109,19 +109,19 @@ def write_names(names: Mapping[str, Sequence[str]], folder: Path) -> None:
     (folder / NAMES_FILE).write_text(json.dumps(dict(names), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
-def _names(path: Path) -> dict[str, list[str]] | None:
-    """None where there are none, or nothing that could be any: the folder may be a stranger's."""
+def names(path: Path) -> dict[str, list[str]] | None:
+    """Language -> what a pipeline learnt to draw. None where there are none, or nothing that could be any: the folder may be a stranger's."""
     if not path.exists():
         return None
     try:
-        told = json.loads(path.read_text("utf-8"))
-        found = {language: told[language] for language in LANGUAGES}
+        content = json.loads(path.read_text("utf-8"))
+        found = {language: content[language] for language in LANGUAGES}
     except (ValueError, KeyError, TypeError):
         return None
-    for names in found.values():
-        if not isinstance(names, list) or not 0 < len(names) <= MOST_NAMES:
+    for told in found.values():
+        if not isinstance(told, list) or not 0 < len(told) <= MOST_NAMES:
             return None
-        if not all(isinstance(name, str) and 0 < len(name) <= LONGEST_NAME for name in names):
+        if not all(isinstance(name, str) and 0 < len(name) <= LONGEST_NAME for name in told):
             return None
     return found
 

@@ -13,7 +13,7 @@ from gradio.events import Dependency
 from aigc_demo.engine import Engine
 from aigc_demo.generators.diffusion_params import ImageParams
 from aigc_demo.generators.diffusion_rows import IMAGES
-from aigc_demo.ui import as_diffusers, facts, images_page, prompt_count, travel, uploads
+from aigc_demo.ui import as_diffusers, facts, ideas, images_page, prompt_count, travel, uploads
 from aigc_demo.ui.clicks import PRIVATE, QUICK, bind_job, bind_stop
 from aigc_demo.ui.film import film
 from aigc_demo.ui.form import Form
@@ -44,6 +44,7 @@ class Parts:
 
     form: Form
     tokens: gr.HTML
+    ideas: gr.HTML
     film: gr.HTML
     pictures: gr.Gallery
     status: gr.HTML
@@ -120,6 +121,7 @@ def _layout(engine: Engine, say: Catalogue, language: gr.Textbox) -> Parts:
             placeholder = say(Words("A cat wearing a crown", "戴皇冠的猫"))
             form.place("prompt", lines=1, max_lines=6, info=None, placeholder=placeholder)
             part["tokens"] = prompt_count.place("images-tokens")
+            part["ideas"] = ideas.place("images-ideas")
             with gr.Row():
                 button("make", Words("Generate", "生成"), variant="primary")
                 button("add", Words("Add to queue", "加入队列"), variant="primary", visible=False)
@@ -277,6 +279,7 @@ def _bind(engine: Engine, parts: Parts, language: gr.Textbox, arrived: Dependenc
         **PRIVATE,
     )
     as_diffusers.bind(parts.snippet, parts.recipes, engine)
+    ideas.bind(parts.ideas, engine, model, language, arrived)
     prompt_count.bind(parts.tokens, engine, form, language, [arrived.then, parts.recipes.change])
     idle = {
         "fn": lambda *values: images_page.what_is_idle(engine, *values),

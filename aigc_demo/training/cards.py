@@ -53,12 +53,12 @@ ABOUT: dict[str, Words] = {
 }
 
 MEANINGS = {
-    "top5": "judge's top-5 of all concepts, name + style",
+    "top5": "what was asked for is among the examiner's best five",
     "style": "style asked for = style seen",
-    "top1_share_of_real": "judge's top-1, as a share of its top-1 on the real pictures",
-    "chinese_share_of_english": "top-5 with Chinese names, same seeds, as a share of the English figure",
+    "top1_share_of_real": "right at the first answer, as a share of the figure on real pictures",
+    "chinese_share_of_english": "best five with Chinese names, same seeds, as a share of the English figure",
     "style_share_of_real": "style asked for = style seen, as a share of the figure on real pictures",
-    "colour_and_concept": "asked colour seen, and the concept in the top-5",
+    "colour_and_concept": "asked colour is the picture's main hue, and the name is among the best five",
     "top1_of_100": "right caption among 100, held-back Noto/Twemoji pictures",
     "top1_of_all": "right among all concepts",
     "top5_of_all": "right one among the best five of all concepts",

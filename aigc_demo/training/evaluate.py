@@ -18,7 +18,7 @@ from aigc_demo.training import canvas, cards, data, splits
 from aigc_demo.training.data import SIZE, Pack
 from aigc_demo.training.exams import AMONG, Exam
 from aigc_demo.training.loop import device
-from aigc_demo.training.registry import MODELS, require
+from aigc_demo.training.registry import MODELS, home, require
 from aigc_demo.training.shipped import Report, digests, load_clip, load_convnet, load_vae
 from aigc_demo.training.splits import Split
 from aigc_demo.words import Words
@@ -33,7 +33,7 @@ def run(names: list[str], weights: Path, pack: Pack, split: Split) -> Iterator[S
     for done, name in enumerate(names, 1):
         folder = require(weights, name)
         reports[name] = EXAMINERS[name](folder, weights, pack, split)
-        write(reports[name], folder)
+        write(name, reports[name], folder)
         cards.write(name, folder)
         yield Step(name, done, len(names), reports[name])
     yield Done(reports, {"total": time.perf_counter() - begun})
@@ -42,8 +42,7 @@ def run(names: list[str], weights: Path, pack: Pack, split: Split) -> Iterator[S
 def main(options: argparse.Namespace) -> int:
     pack, split = data.load(options.cache), splits.load()
     splits.check(split, pack)
-    there = [name for name in EXAMINERS if (options.weights / name / cards.RECIPE_FILE).exists()]
-    names = options.models or there
+    names = options.models or [name for name in EXAMINERS if (home(options.weights, name) / cards.RECIPE_FILE).exists()]
     if not names:
         raise UserError(
             Words(f"There is no trained model in {options.weights}.", f"{options.weights} 中没有已训练的模型。")
@@ -54,7 +53,7 @@ def main(options: argparse.Namespace) -> int:
     return 0
 
 
-def write(report: Report, folder: Path) -> None:
+def write(name: str, report: Report, folder: Path) -> None:
     """figures.json, tied to the weights by their digests."""
     content = {
         "figures": rounded(report.figures),
@@ -62,7 +61,7 @@ def write(report: Report, folder: Path) -> None:
         "misses": report.misses,
         "notes": report.notes,
         "weights": digests(folder),
-        "command": f"python -m aigc_demo.training evaluate {folder.name}",
+        "command": f"python -m aigc_demo.training evaluate {name}",
     }
     text = json.dumps(content, ensure_ascii=False, indent=1)
     (folder / "figures.json").write_text(text + "\n", encoding="utf-8")

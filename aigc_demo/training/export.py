@@ -11,6 +11,7 @@ from typing import Any
 from aigc_demo.generators import witness
 
 SHARD = "9MB"
+CARD = ("README.md", "figures.json", "training.json")
 
 
 def clip(model: Any, tokenizer: Any, folder: Path) -> None:
@@ -91,7 +92,8 @@ def diffusion(
     """A whole StableDiffusionPipeline folder. names: language -> what it learnt to draw.
 
     Its text_encoder folder holds all of emoji-clip: CLIPTextModel takes its own part of such a folder, so the
-    other tower needs no second copy of the words. For the same reason `vae` is all that there is of emoji-vae.
+    other tower needs no second copy of the words. For the same reason `vae` is all that there is of emoji-vae. Both
+    bring their cards.
     """
     import shutil
 
@@ -100,8 +102,8 @@ def diffusion(
     from aigc_demo.training.registry import require
     from aigc_demo.training.shipped import load_clip, load_vae
 
-    model, tokenizer = load_clip(require(weights, "emoji-clip"))
-    autoencoder = require(weights, "emoji-vae")
+    reader, autoencoder = require(weights, "emoji-clip"), require(weights, "emoji-vae")
+    model, tokenizer = load_clip(reader)
     from transformers import CLIPTextModel
 
     pipeline: Any = StableDiffusionPipeline(
@@ -121,6 +123,8 @@ def diffusion(
 
     clip(model, tokenizer, folder / "text_encoder")
     tokens.save(tokenizer, folder / "tokenizer")
-    keep = shutil.ignore_patterns("README.md", "figures.json", "training.json")
-    shutil.copytree(autoencoder, folder / "vae", ignore=keep)
+    shutil.copytree(autoencoder, folder / "vae")
+    for card in CARD:
+        if (reader / card).exists():
+            shutil.copy(reader / card, folder / "text_encoder")
     witness.write_names(names, folder)

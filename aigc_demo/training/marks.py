@@ -1,17 +1,20 @@
-"""The exam of emoji-diffusion: its pictures of the committed prompts, marked by the judge and the style classifier.
+"""The exam of emoji-diffusion: its pictures of the committed prompts, marked by the judge and the style classifier, or
+by emoji-clip where there are none.
 
 Each figure stands beside what the same examiner gives to the real pictures of the same prompts.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from aigc_demo.training import hue, judge, prompts, shipped
-from aigc_demo.training.data import Pack
+from aigc_demo.training import captions, clip, hue, judge, prompts, shipped
+from aigc_demo.training.concepts import STYLES
+from aigc_demo.training.data import SIZE, Pack
 from aigc_demo.training.diffusion import GUIDANCE, SAMPLING_STEPS
 from aigc_demo.training.loop import device
 from aigc_demo.training.registry import require
@@ -27,37 +30,103 @@ PAPER = 0.92
 """A pixel whose darkest channel is above this belongs to the white ground."""
 
 
+class Examiner(Protocol):
+    """Who names what a picture shows. labels: the slugs it can answer with."""
+
+    labels: Sequence[str]
+
+    def things(self, pictures: torch.Tensor, rows: Sequence[prompts.Row]) -> torch.Tensor:
+        """Scores [rows, labels]."""
+
+    def styles(self, pictures: torch.Tensor, rows: Sequence[prompts.Row]) -> torch.Tensor:
+        """Scores [rows, STYLES], in their order."""
+
+
+class Judges:
+    """The judge and the style classifier, which took no part in the training. They are not told what was asked."""
+
+    def __init__(self, weights: Path):
+        self._things, self._styles = (load_convnet(require(weights, name)) for name in ("judge", "style"))
+        self.labels = self._things.labels
+        self._order = [self._styles.labels.index(style) for style in STYLES]
+
+    def things(self, pictures: torch.Tensor, rows: Sequence[prompts.Row]) -> torch.Tensor:
+        return judge.name_all(self._things, pictures)
+
+    def styles(self, pictures: torch.Tensor, rows: Sequence[prompts.Row]) -> torch.Tensor:
+        return judge.name_all(self._styles, pictures)[:, self._order]
+
+
+class Reader:
+    """emoji-clip, by the captions of what the model learnt to draw: all names in the style asked for, and all styles
+    of the name asked for."""
+
+    NOTE = (
+        "No judge was at hand: the examiner is emoji-clip, whose text tower also reads the prompts, choosing among "
+        "everything that the model learnt to draw. It learnt from the real pictures, and it is not independent."
+    )
+
+    def __init__(self, weights: Path, pack: Pack, labels: Sequence[str]):
+        self._clip, self._tokenizer = shipped.load_clip(require(weights, "emoji-clip"))
+        self._name = {concept.slug: concept.name.en for concept in pack.concepts}
+        self.labels = labels
+
+    def things(self, pictures: torch.Tensor, rows: Sequence[prompts.Row]) -> torch.Tensor:
+        told = {style: self._texts([(slug, style) for slug in self.labels]) for style in STYLES}
+        return self._fit(pictures, [told[row["style"]] for row in rows])
+
+    def styles(self, pictures: torch.Tensor, rows: Sequence[prompts.Row]) -> torch.Tensor:
+        asked = sorted({row["slug"] for row in rows})
+        told = {slug: self._texts([(slug, style) for style in STYLES]) for slug in asked}
+        return self._fit(pictures, [told[row["slug"]] for row in rows])
+
+    def _texts(self, what: Sequence[tuple[str, str]]) -> torch.Tensor:
+        names = [captions.named(self._name[slug], style, "en") for slug, style in what]
+        return clip.embed_texts(self._clip, self._tokenizer, names)
+
+    def _fit(self, pictures: torch.Tensor, texts: Sequence[torch.Tensor]) -> torch.Tensor:
+        import torch
+
+        seen = clip.embed_images(self._clip, pictures)
+        return torch.stack([among @ one for among, one in zip(texts, seen, strict=True)]).cpu()
+
+
 def examine_diffusion(folder: Path, weights: Path, pack: Pack, split: Split) -> Report:
-    """All of the issue's figures for the diffusion model; a miss is a prompt whose concept is not in the top five."""
+    """Names, styles and colours, in both languages; a miss is a prompt whose concept is not in the top five.
+
+    Without a judge in `weights` emoji-clip marks, and the report says so.
+    """
     import torch
 
     from aigc_demo.training import canvas
 
     pipeline = load_pipeline(folder)
-    net, styles = load_convnet(require(weights, "judge")), load_convnet(require(weights, "style"))
-    asked = prompts.load(shipped.settings(folder).get("subjects", "everything"))
-    rows = [row for row in asked["exam"] if row["slug"] in net.labels]
-    place = [net.labels.index(row["slug"]) for row in rows]
-    style = [styles.labels.index(row["style"]) for row in rows]
+    subjects = shipped.settings(folder).get("subjects", "everything")
+    learnt = {pack.pictures[i].concept for i in pack.about(subjects, split.train(pack))}
+    judged = (weights / "judge").exists()
+    examiner: Examiner = (
+        Judges(weights) if judged else Reader(weights, pack, sorted(pack.concepts[c].slug for c in learnt))
+    )
+    asked = prompts.load(subjects)
+    rows = [row for row in asked["exam"] if row["slug"] in examiner.labels]
     places = pack.places()
-    real_at = [places.get((row["slug"], row["style"])) for row in rows]
-    there = [n for n, i in enumerate(real_at) if i is not None]
-    shelf = canvas.shelf(pack.pixels, judge.SIDE, device())
-    real = canvas.white(shelf[torch.tensor([real_at[n] for n in there], device=shelf.device)])
-    ceiling = _named(net, styles, real, [place[n] for n in there], [style[n] for n in there])
+    drawn = [(row, places[row["slug"], row["style"]]) for row in rows if (row["slug"], row["style"]) in places]
+    shelf = canvas.shelf(pack.pixels, SIZE, device())
+    real = canvas.white(shelf[torch.tensor([at for _, at in drawn], device=shelf.device)])
+    ceiling, _ = _marked(examiner, real, [row for row, _ in drawn])
     figures: dict[str, float] = {}
     misses: list[str] = []
     for language in LANGUAGES:
         made = draw(pipeline, [row[language] for row in rows], [row["seed"] for row in rows])
-        marked = _named(net, styles, made, place, style)
+        marked, found = _marked(examiner, made, rows)
         figures |= {f"{name}_{language}": value for name, value in marked.items()}
-        best = judge.name_all(net, made).topk(5).indices.tolist()
-        misses += [row[language] for row, p, five in zip(rows, place, best, strict=True) if p not in five]
+        misses += [row[language] for row, there in zip(rows, found, strict=True) if not there]
     figures["top1_share_of_real"] = figures["top1_en"] / max(1e-9, ceiling["top1"])
     figures["chinese_share_of_english"] = figures["top5_zh"] / max(1e-9, figures["top5_en"])
     figures["style_share_of_real"] = figures["style_en"] / max(1e-9, ceiling["style"])
-    figures["colour_and_concept"] = _coloured(pipeline, net, asked["colours"])
-    return Report(figures, {"real pictures": ceiling}, misses)
+    figures["colour_and_concept"] = _coloured(pipeline, examiner, asked["colours"])
+    chance = {"top1": 1 / len(examiner.labels), "top5": 5 / len(examiner.labels), "style": 1 / len(STYLES)}
+    return Report(figures, {"real pictures": ceiling, "chance": chance}, misses, [] if judged else [Reader.NOTE])
 
 
 def draw(pipeline: Any, texts: list[str], seeds: list[int]) -> torch.Tensor:
@@ -90,23 +159,30 @@ def load_pipeline(folder: Path) -> Any:
     return pipeline
 
 
-def _named(net: Any, styles: Any, pictures: torch.Tensor, place: list[int], style: list[int]) -> dict[str, float]:
-    scores = judge.name_all(net, pictures)
-    return {
+def _marked(
+    examiner: Examiner, pictures: torch.Tensor, rows: Sequence[prompts.Row]
+) -> tuple[dict[str, float], list[bool]]:
+    """Its marks, and for each picture whether what was asked for is in the top five."""
+    scores = examiner.things(pictures, rows)
+    place = [examiner.labels.index(row["slug"]) for row in rows]
+    style = [list(STYLES).index(row["style"]) for row in rows]
+    marks = {
         "top1": judge.top(scores, place, 1),
         "top5": judge.top(scores, place, 5),
-        "style": judge.top(judge.name_all(styles, pictures), style, 1),
+        "style": judge.top(examiner.styles(pictures, rows), style, 1),
     }
+    five = scores.topk(min(5, scores.shape[1])).indices.tolist()
+    return marks, [p in best for p, best in zip(place, five, strict=True)]
 
 
-def _coloured(pipeline: Any, net: Any, asked: list[prompts.Row]) -> float:
+def _coloured(pipeline: Any, examiner: Examiner, asked: list[prompts.Row]) -> float:
     """Share of the colour prompts whose dominant hue is the asked one *and* whose concept is in the top five."""
-    rows = [row for row in asked if row["slug"] in net.labels]
+    rows = [row for row in asked if row["slug"] in examiner.labels]
     made = draw(pipeline, [row["en"] for row in rows], [row["seed"] for row in rows])
-    best = judge.name_all(net, made).topk(5).indices.tolist()
+    _, found = _marked(examiner, made, rows)
     right = [
-        foreground_colour(picture) == row["colour"] and net.labels.index(row["slug"]) in five
-        for picture, row, five in zip(made, rows, best, strict=True)
+        foreground_colour(picture) == row["colour"] and there
+        for picture, row, there in zip(made, rows, found, strict=True)
     ]
     return sum(right) / max(1, len(right))
 

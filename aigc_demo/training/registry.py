@@ -103,11 +103,15 @@ WITHIN = {"emoji-clip": "emoji-diffusion/text_encoder", "emoji-vae": "emoji-diff
 """Models that ship inside another one's folder, so that nothing is stored twice."""
 
 
+def home(weights: Path, name: str) -> Path:
+    """Where a model lies, if it is there: by itself, or within another one."""
+    folder = weights / name
+    return folder if (folder / "config.json").exists() or name not in WITHIN else weights / WITHIN[name]
+
+
 def require(weights: Path, name: str) -> Path:
     """The folder of a model that another one needs; UserError where it was not trained yet."""
-    folder = weights / name
-    if not (folder / "config.json").exists() and name in WITHIN:
-        folder = weights / WITHIN[name]
+    folder = home(weights, name)
     if not any((folder / index).exists() for index in INDICES):
         raise UserError(
             Words(
