@@ -153,6 +153,7 @@ def test_no_family_imports_another(module: str) -> None:
         "aigc_demo.generators.text_rows",
         "aigc_demo.generators.diffusion",
         "aigc_demo.generators.diffusion_rows",
+        "aigc_demo.generators.gan_rows",
         "aigc_demo.engine",
     ],
 )

@@ -15,6 +15,8 @@ from aigc_demo.words import Words
 
 INDEXES = ("model_index.json", "config.json")
 """Either makes a folder a model: a diffusers pipeline, or one model of diffusers or transformers."""
+PAIR = ("generator", "discriminator")
+"""An adversarial pair has no index of its own: it is these two folders, each one model."""
 
 TEMPLATE_LIMIT = 64 * 2**10
 JSON_LIMIT = 4 * 2**20
@@ -56,7 +58,10 @@ def is_model(folder: Path) -> bool:
 
 def main_index(folder: Path) -> str | None:
     """The name of the file that says what is in the folder, which tells a pipeline from a single model."""
-    return next((index for index in INDEXES if (folder / index).is_file()), None)
+    found = next((index for index in INDEXES if (folder / index).is_file()), None)
+    if found is None and all((folder / part / "config.json").is_file() for part in PAIR):
+        return f"{PAIR[0]}/config.json"
+    return found
 
 
 def check_folder(folder: Path, *, root: Path | None = None) -> None:
@@ -76,11 +81,13 @@ def check_folder(folder: Path, *, root: Path | None = None) -> None:
 @lru_cache(maxsize=256)
 def _check(top: Path, name: str, seen: tuple[tuple[str, int, int], ...]) -> None:
     files = [Path(path) for path, _, _ in seen]
-    main = next((top / i for i in INDEXES if top / i in files), None)
-    if main is None:
+    main = main_index(top)
+    if main is None or top / main not in files:
         _refuse(name, _MISSING.format(file="config.json"))
-    index = _json(main, name)
-    parts = _pipeline_parts(top, index, files, name) if main.name == "model_index.json" else []
+    index = _json(top / main, name)
+    parts = _pipeline_parts(top, index, files, name) if main == INDEXES[0] else []
+    if main not in INDEXES:
+        parts = [top / part for part in PAIR]
     there = [file for file in files if file.parent in (top, top / "additional_chat_templates", *parts)]
     data = {file: _json(file, name) for file in there if _is_read(file)}
     for file, value in data.items():
