@@ -17,12 +17,17 @@ from starlette.middleware import Middleware
 
 from aigc_demo.engine import Engine
 from aigc_demo.settings import Settings
-from aigc_demo.tabs import images, latent, text
+from aigc_demo.tabs import gan, images, latent, text
 from aigc_demo.ui import api, facts
 from aigc_demo.ui.words import Catalogue
 from aigc_demo.words import LANGUAGES, Words
 
-TABS: tuple[Callable[[Engine, Catalogue, gr.Textbox, Dependency], None], ...] = (text.build, images.build, latent.build)
+TABS: tuple[Callable[[Engine, Catalogue, gr.Textbox, Dependency], None], ...] = (
+    text.build,
+    images.build,
+    latent.build,
+    gan.build,
+)
 
 NAME = "aigc-demo"
 TITLE = Words("Generative AI, hands on", "亲手体验生成式人工智能")

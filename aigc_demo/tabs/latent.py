@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -12,13 +11,14 @@ from gradio.events import Dependency
 from aigc_demo.engine import Engine, Family
 from aigc_demo.generators.latent import SPATIAL_MODEL, VECTOR_MODEL, PriorParams, RebuildParams, WalkParams
 from aigc_demo.generators.latent_rows import PRIOR, REBUILD, WALK
-from aigc_demo.ui import facts, latent_page, model_choice, samples, uploads
-from aigc_demo.ui.clicks import PRIVATE, bind_job, bind_stop
+from aigc_demo.ui import facts, latent_page, model_choice, samples, section, uploads
+from aigc_demo.ui.clicks import PRIVATE
 from aigc_demo.ui.form import Form
-from aigc_demo.ui.latent_page import KEEP, Update
+from aigc_demo.ui.latent_page import Update
 from aigc_demo.ui.model_choice import place_model
 from aigc_demo.ui.player import player
 from aigc_demo.ui.run import listener, told_in
+from aigc_demo.ui.section import Part, buttons
 from aigc_demo.ui.words import Catalogue
 from aigc_demo.words import Words
 
@@ -43,29 +43,6 @@ PRIOR_ABOUT = Words(
     "To draw numbers that fit together is what a diffusion model learns (see Images).",
     "潜变量带有位置的自编码器在这里只会给出碎屑：各个位置本应彼此协调，而噪声并不知道。学会抽取彼此协调的数，正是扩散模型所做的事（见“图像”）。",
 )
-
-
-@dataclass(frozen=True)
-class Part:
-    """One section: its form, its two buttons, and what its result is shown in, by the Update's names."""
-
-    form: Form
-    make: gr.Button
-    stop: gr.Button
-    model_note: gr.HTML
-    shown: dict[str, Any]
-
-    def paint(self, update: Update) -> dict[Any, Any]:
-        out: dict[Any, Any] = {}
-        if update.busy is not KEEP:
-            out[self.make] = gr.update(visible=not update.busy)
-            out[self.stop] = gr.update(visible=update.busy)
-        values = {component: getattr(update, name) for name, component in self.shown.items()}
-        return out | {component: value for component, value in values.items() if value is not KEEP}
-
-    @property
-    def painted(self) -> list[Any]:
-        return [self.make, self.stop, *self.shown.values()]
 
 
 def build(engine: Engine, say: Catalogue, language: gr.Textbox, arrived: Dependency) -> None:
@@ -117,15 +94,6 @@ def build(engine: Engine, say: Catalogue, language: gr.Textbox, arrived: Depende
     arrived.then(lambda: [samples.file(n) for n in samples.FIRST], None, [way], **PRIVATE)
 
 
-def _buttons(say: Catalogue, name: str, words: Words) -> tuple[gr.Button, gr.Button]:
-    with gr.Row():
-        make = gr.Button(say(words), elem_id=f"{name}-make-button", variant="primary", min_width=90)
-        stop = gr.Button(
-            say(Words("Stop", "停止")), elem_id=f"{name}-stop-button", variant="stop", visible=False, min_width=90
-        )
-    return make, stop
-
-
 def _rebuild(engine: Engine, say: Catalogue) -> tuple[Part, gr.Image, gr.HTML]:
     form = Form(RebuildParams, "rebuild", say)
     with gr.Row(elem_classes="aigc-columns"):
@@ -150,7 +118,7 @@ def _rebuild(engine: Engine, say: Catalogue) -> tuple[Part, gr.Image, gr.HTML]:
                 buttons=[],
             )
             form.adopt("image", picture)
-            make, stop = _buttons(say, "rebuild", Words("Rebuild", "重建"))
+            make, stop = buttons(say, "rebuild", Words("Rebuild", "重建"))
             note = place_model(form, engine, REBUILD)
             form.place("spread")
             with gr.Accordion(say(Words("Size and seed", "尺寸与种子")), open=False):
@@ -183,7 +151,7 @@ def _walk(engine: Engine, say: Catalogue, language: gr.Textbox) -> tuple[Part, g
             )
             form.adopt("images", way)
             more = samples.samples(elem_id="walk-samples")
-            make, stop = _buttons(say, "walk", Words("Walk", "开始漫游"))
+            make, stop = buttons(say, "walk", Words("Walk", "开始漫游"))
             note = place_model(form, engine, WALK)
             beside = gr.Dropdown(
                 [(say(Words("Nothing", "无")), ""), *model_choice.model_choices(engine, WALK)],
@@ -217,7 +185,7 @@ def _prior(engine: Engine, say: Catalogue) -> Part:
             status = gr.HTML(elem_id="prior-status")
             gr.Markdown(say(PRIOR_ABOUT), elem_classes="aigc-note")
         with gr.Column(scale=2, min_width=300, elem_classes="aigc-settings"):
-            make, stop = _buttons(say, "prior", Words("Draw", "抽取"))
+            make, stop = buttons(say, "prior", Words("Draw", "抽取"))
             note = place_model(form, engine, PRIOR)
             form.place("temperature")
             form.place("num_images")
@@ -235,33 +203,14 @@ def _bind(
     language: gr.Textbox,
     arrived: Dependency,
 ) -> Callable[[Callable[..., Any]], Any]:
-    """Bind a section; returns what binds its job to one more trigger."""
-    form, model = part.form, part.form.components["model"]
-
-    def job(values: list[Any], request: gr.Request, _event: dict[str, Any]) -> Iterator[dict[Any, Any]]:
-        chosen, *settings = values
-        named = dict(zip(form.names, settings, strict=True))
-        for update in work(engine, named, chosen, request.session_hash or ""):
-            yield part.paint(update)
-
-    def bound(trigger: Callable[..., Any]) -> Any:
-        return bind_job(
-            trigger,
-            job,
-            engine=engine,
-            family=family,
-            language=language,
-            inputs=[language, *form.inputs],
-            outputs=part.painted,
-            waiting=lambda chosen: part.paint(Update(busy=True, status=facts.busy(latent_page.WAITING, chosen))),
-            rest=lambda: part.paint(Update(busy=False, status="")),
-            already=latent_page.ALREADY,
-        )
-
-    def note(chosen_model: Any, chosen: str) -> str:
-        return model_choice.model_note(engine, family, chosen_model, chosen, more=latent_page.model_rows)
-
-    for trigger in (arrived.then, model.input):
-        trigger(note, [model, language], [part.model_note], **PRIVATE)
-    bind_stop(part.stop, family)
-    return bound
+    return section.bind(
+        engine,
+        family,
+        part,
+        work,
+        language,
+        arrived,
+        waiting=latent_page.WAITING,
+        already=latent_page.ALREADY,
+        more=latent_page.model_rows,
+    )

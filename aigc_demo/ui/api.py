@@ -14,11 +14,12 @@ from aigc_demo import animation, png
 from aigc_demo.engine import Engine
 from aigc_demo.errors import Invalid
 from aigc_demo.generators.diffusion_rows import IMAGES
+from aigc_demo.generators.gan_rows import GAN
 from aigc_demo.generators.latent_rows import REBUILD, WALK
 from aigc_demo.generators.text_rows import TEXT
 from aigc_demo.generators.tokens import TextResult
 from aigc_demo.results import Done
-from aigc_demo.ui import uploads
+from aigc_demo.ui import gan_api, uploads
 from aigc_demo.ui.images_page import GIVEN, kept_pictures
 from aigc_demo.ui.player import kept
 from aigc_demo.ui.run import endpoint, paced, run
@@ -136,9 +137,10 @@ def publish(engine: Engine) -> None:
 
     def list_models() -> list[dict]:
         """List the models that a request can name, with what each needs and whether its weights are here already."""
-        return engine.list_models([TEXT, IMAGES, REBUILD])
+        return engine.list_models([TEXT, IMAGES, REBUILD, GAN])
 
     gr.api(list_models, api_name="list_models", queue=False)
+    gan_api.publish(engine)
 
 
 def _read(file: Any) -> bytes | None:

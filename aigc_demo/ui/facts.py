@@ -33,6 +33,9 @@ STAGES = {
     "decode": Words("Writing", "正在书写"),
     "denoise": Words("Painting", "正在绘制"),
     "frames": Words("Decoding", "正在解码"),
+    "forge": Words("Forging", "正在伪造"),
+    "judge": Words("Judging", "正在鉴定"),
+    "climb": Words("Climbing", "正在攀升"),
 }
 
 

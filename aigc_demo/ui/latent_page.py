@@ -18,10 +18,9 @@ from aigc_demo.results import Done
 from aigc_demo.ui import facts, player, uploads
 from aigc_demo.ui.model_choice import Rows
 from aigc_demo.ui.run import run
+from aigc_demo.ui.section import KEEP
 from aigc_demo.words import Words
 
-KEEP: Any = object()
-"""An Update's way to say "leave it as it is", where None means "empty it"."""
 WAITING = Words("Waiting for its turn", "正在排队")
 ALREADY = Words("A picture is being made. Wait for it, or stop.", "正在生成图片。请等待，或先停止。")
 RESTORED = Words("Restored, but for the pictures: give those again.", "已恢复，但图片需要重新提供。")

@@ -1,0 +1,172 @@
+"""The adversarial tab: what a forger makes of seeds, the ways between them, and what its detective says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import gradio as gr
+from gradio.events import Dependency
+
+from aigc_demo.engine import Engine, Family
+from aigc_demo.generators.gan import CIRCLE, SampleParams, WalkGanParams
+from aigc_demo.generators.gan_rows import GAN, GAN_WALK, is_there
+from aigc_demo.params import Params
+from aigc_demo.ui import facts, gan_page, section, uploads
+from aigc_demo.ui.clicks import PRIVATE
+from aigc_demo.ui.form import Form
+from aigc_demo.ui.gan_page import Update
+from aigc_demo.ui.model_choice import model_choices, place_model
+from aigc_demo.ui.player import player
+from aigc_demo.ui.run import listener, told_in
+from aigc_demo.ui.section import Part, buttons
+from aigc_demo.ui.words import Catalogue
+from aigc_demo.words import Words
+
+TITLE = Words("Adversarial pair", "生成对抗网络")
+ABOUT = Words(
+    "A forger turns noise into pictures; a detective tells them from real ones. Each learnt from the other, and the forger "
+    "never saw a real picture.",
+    "伪造者把噪声变成图片，侦探把它们与真图区分开。两者互为老师，伪造者从未见过真图。",
+)
+LIMITS = Words(
+    "It takes no prompt, and it cannot say how likely a picture is. It may also have dropped whole kinds of pictures that it "
+    "should have learnt, and nothing in its training reports that.",
+    "它不接受提示词，也说不出一张图片有多大可能出现。它还可能漏掉了本该学会的某些种类，而训练过程中没有任何迹象会提示这一点。",
+)
+FORGE_TITLE = Words("Samples", "样本")
+FORGE_ABOUT = Words(
+    "Under each picture its seed and its score. The higher, the rather the detective takes it for real; only differences "
+    "between scores mean anything. Select a picture to take its seed.",
+    "每张图片下方是种子和得分。得分越高，侦探越倾向于把它当作真图；只有得分之间的差异才有意义。选中一张图片即可沿用它的种子。",
+)
+WALK_TITLE = Words("Between seeds", "种子之间")
+WALK_ABOUT = Words(
+    "z is the noise that the forger is given; w is what its first layers make of it, and what all others draw from. The "
+    "curves tell through which of the two the picture changes more evenly.",
+    "z 是交给伪造者的噪声；w 是它最前面几层由 z 算出的结果，其余各层都据此作画。曲线显示经过哪一个空间时画面变化更均匀。",
+)
+UNMIXED = Words("No style is mixed: choose a layer first.", "没有混合风格：请先选择一层。")
+ROUND = Words("Without effect on a circle, which is closed and even.", "对圆不起作用：圆是闭合且匀速的。")
+
+
+def build(engine: Engine, say: Catalogue, language: gr.Textbox, arrived: Dependency) -> None:
+    """Lay the tab out and bind it, if there is any pair. language: holds the page's language, once `arrived` happened."""
+    if not is_there(engine):
+        return
+    with gr.Tab(say(TITLE), id="gan", elem_id="tab-gan"):
+        gr.Markdown(say(ABOUT), elem_classes="aigc-note")
+        gr.Markdown(say(LIMITS), elem_classes="aigc-note")
+        with gr.Tabs() as sections:
+            with gr.Tab(say(FORGE_TITLE), id=GAN.name):
+                forged = _forge(engine, say)
+            with gr.Tab(say(WALK_TITLE), id=GAN_WALK.name):
+                walked = _walk(engine, say, language)
+        drop = gr.UploadButton(
+            say(Words("Restore from a picture, an animation or a recipe", "从图片、动画或配方恢复")),
+            elem_id="gan-drop",
+            size="sm",
+        )
+    _bind(engine, GAN, forged, gan_page.forge, language, arrived)
+    _bind(engine, GAN_WALK, walked, gan_page.walk, language, arrived)
+    _seeds(forged, language)
+    _switch(forged.form, "mix_layer", {"style_seed": UNMIXED}, lambda layer: bool(layer), language)
+    _switch(walked.form, "interpolation", {"loop": ROUND, "easing": ROUND}, lambda way: way != CIRCLE, language)
+
+    parts = {GAN.name: forged, GAN_WALK.name: walked}
+
+    def restore(file: Any, chosen: str) -> dict[Any, Any]:
+        with told_in(chosen):
+            family, settings = gan_page.restore(uploads.read(file) or b"")
+            part = parts[family.name]
+            said = facts.note(gan_page.RESTORED.to(chosen))
+            values = {part.form.components[name]: value for name, value in settings.items()}
+            return {sections: gr.Tabs(selected=family.name), **part.paint(Update(status=said)), **values}
+
+    painted = [part for one in parts.values() for part in (*one.form.inputs, *one.painted)]
+    drop.upload(restore, [drop, language], [sections, *painted], **PRIVATE)
+
+
+def _form(params: type[Params], prefix: str, engine: Engine, say: Catalogue) -> Form:
+    return Form(params, prefix, say, {"model": model_choices(engine, GAN)[0][1]})
+
+
+def _forge(engine: Engine, say: Catalogue) -> Part:
+    form = _form(SampleParams, "gan", engine, say)
+    with gr.Row(elem_classes="aigc-columns"):
+        with gr.Column(scale=3, min_width=320):
+            pictures = gr.Gallery(
+                label=say(Words("Forged pictures", "伪造的图片")),
+                elem_id="gan-pictures",
+                columns=6,
+                height="auto",
+                object_fit="contain",
+                interactive=False,
+                buttons=["download"],
+            )
+            status = gr.HTML(elem_id="gan-status")
+            gr.Markdown(say(FORGE_ABOUT), elem_classes="aigc-note")
+        with gr.Column(scale=2, min_width=300, elem_classes="aigc-settings"):
+            make, stop = buttons(say, "gan", Words("Forge", "伪造"))
+            note = place_model(form, engine, GAN)
+            form.place("truncation")
+            form.place("num_images")
+            form.place("seed", value=-1)
+            form.place("mix_layer")
+            form.place("style_seed", interactive=False, info=say(UNMIXED))
+    return Part(form, make, stop, note, {"pictures": pictures, "status": status})
+
+
+def _walk(engine: Engine, say: Catalogue, language: gr.Textbox) -> Part:
+    form = _form(WalkGanParams, "gan_walk", engine, say)
+    with gr.Row(elem_classes="aigc-columns"):
+        with gr.Column(scale=3, min_width=320):
+            frames = player(language, elem_id="gan_walk-player")
+            status = gr.HTML(elem_id="gan_walk-status")
+            gr.Markdown(say(WALK_ABOUT), elem_classes="aigc-note")
+        with gr.Column(scale=2, min_width=300, elem_classes="aigc-settings"):
+            form.place("seeds")
+            make, stop = buttons(say, "gan_walk", Words("Walk", "开始漫游"))
+            note = place_model(form, engine, GAN_WALK)
+            for name in ("interpolation", "frames", "truncation", "loop", "easing"):
+                form.place(name)
+    return Part(form, make, stop, note, {"player": frames, "status": status})
+
+
+def _bind(
+    engine: Engine,
+    family: Family,
+    part: Part,
+    work: Callable[..., Iterator[Update]],
+    language: gr.Textbox,
+    arrived: Dependency,
+) -> None:
+    section.bind(engine, family, part, work, language, arrived, waiting=gan_page.WAITING, already=gan_page.ALREADY)(
+        part.make.click
+    )
+
+
+def _seeds(part: Part, language: gr.Textbox) -> None:
+    """A picture that is selected gives its seed."""
+
+    def take(values: list[Any], _request: gr.Request, event: dict[str, Any]) -> Iterator[int]:
+        with told_in(values[0]):
+            yield gan_page.seed_of(event)
+
+    part.shown["pictures"].select(listener(take, [language]), [language], [part.form.components["seed"]], **PRIVATE)
+
+
+def _switch(
+    form: Form, by: str, others: dict[str, Words], has_effect: Callable[[Any], bool], language: gr.Textbox
+) -> None:
+    """Disable fields while another's value leaves them without effect. others: name -> why."""
+    markers = form.params.markers()
+
+    def switch(value: Any, chosen: str) -> dict[Any, Any]:
+        on = has_effect(value)
+        return {
+            form.components[name]: gr.update(interactive=on, info=(markers[name][1].help if on else why).to(chosen))
+            for name, why in others.items()
+        }
+
+    form.components[by].change(switch, [form.components[by], language], [form.components[n] for n in others], **PRIVATE)
