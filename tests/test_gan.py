@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 import shutil
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from test_latent import same
+from test_latent import picture, same
 from tiny_gan import make_gan
 
 from aigc_demo.device import choose
 from aigc_demo.engine import Engine
 from aigc_demo.errors import Invalid, ModelDamaged, ModelUnavailable
-from aigc_demo.generators import gan
+from aigc_demo.generators import gan, gan_judge
 from aigc_demo.generators.gan import SampleParams, WalkGanParams
 from aigc_demo.generators.gan_model import LAYERS, GanModel, images, load
 from aigc_demo.generators.gan_rows import GAN
@@ -162,3 +164,60 @@ def test_a_config_may_not_ask_for_the_world(engine: Engine) -> None:
     config.write_text('{"latent": 999999999, "widths": [16, 8, 8, 8], "depth": 2}', "utf-8")
     with pytest.raises(ModelDamaged, match="latent"):
         finish(engine.run(GAN, SampleParams(model="./pair", num_images=1)))
+
+
+# ---- the detective ---------------------------------------------------------------------------------------------
+
+
+def opinion(model: GanModel, **settings: Any) -> gan_judge.Judged:
+    return finish(gan_judge.judge(gan_judge.JudgeParams(**settings), model)).value
+
+
+# One score for one picture, wherever it stands: forged here and taken from a file there.
+def test_a_picture_given_scores_as_when_it_was_forged(model: GanModel) -> None:
+    forged = sampled(model, seed=5, num_images=3, truncation=1.0)
+    found = opinion(model, given=list(forged.pictures), real=[picture(1)], seed=5, num_images=8)
+    assert found.given.scores == pytest.approx(found.forged.scores[:3], abs=0.02), "but for the rounding to 8 bits"
+    assert len(found.real.scores) == len(found.real.heat) == 1
+    assert opinion(model).given.scores == ()
+
+
+# The heat map claims where a change of the picture changes the score: changing it there must.
+def test_heat_is_the_slope_of_the_score(model: GanModel) -> None:
+    pixels = model.pictures(model.w(model.z(1)[None])) * 0.5
+    slope = gan_judge.slopes(model, pixels)[0]
+    y, x = divmod(int(slope.argmax()), slope.shape[1])
+    found = 0.0
+    for colour in range(3):
+        step = torch.zeros_like(pixels)
+        step[0, colour, y, x] = 0.05
+        higher, lower = model.scores(torch.cat([pixels + step, pixels - step]))
+        found += abs(higher - lower) / 0.1
+    assert found == pytest.approx(float(slope.max()), rel=0.1)
+    heat = np.asarray(gan_judge.heated(images(pixels)[0], slope.numpy()), int)
+    redness = heat[..., 0] - heat[..., 2]
+    assert redness[y, x] == redness.max() > 100
+
+
+@pytest.mark.parametrize(
+    ("real", "forged", "share"), [([2, 3], [0, 1], 1), ([0], [1], 0), ([1], [1], 0.5), ([], [1], None)]
+)
+def test_pairs_told_apart_are_counted(real: list[float], forged: list[float], share: float | None) -> None:
+    assert gan_judge.told_apart(real, forged) == share
+
+
+# Every step goes up while steps are short, and begins at the sample of its seed.
+def test_a_climb_climbs(model: GanModel) -> None:
+    done = finish(gan_judge.climb(gan_judge.ClimbParams(seed=4, steps=12, rate=0.01), model))
+    scores = done.value.scores
+    assert len(scores) == len(done.value.frames) == 13
+    assert all(after > before for before, after in pairwise(scores))
+    first = sampled(model, seed=4, num_images=1)
+    assert same(done.value.frames[0], first.pictures[0], within=1)
+    assert scores[0] == pytest.approx(first.scores[0], abs=1e-4)
+
+
+def test_a_climb_stops_within_a_step(model: GanModel) -> None:
+    done = finish(gan_judge.climb(gan_judge.ClimbParams(steps=300), model, lambda: True))
+    assert done.figures["finish"] == "stopped"
+    assert len(done.value.frames) == 1

@@ -88,9 +88,11 @@ class GanModel:
         """The discriminator's logits; only their differences mean anything."""
         import torch
 
+        if not len(pictures):
+            return []
         with torch.no_grad():
             parts = [self.discriminator(part.to(self.device.kind)).cpu() for part in pictures.split(AT_ONCE)]
-        return torch.cat(parts).tolist() if parts else []
+        return torch.cat(parts).tolist()
 
 
 def is_pair(config: Mapping[str, Any]) -> bool:

@@ -10,6 +10,7 @@ from aigc_demo.device import Device
 from aigc_demo.engine import Engine, Family
 from aigc_demo.errors import ModelUnavailable
 from aigc_demo.generators.gan import SHIPPED, SampleParams, WalkGanParams, sample, walk
+from aigc_demo.generators.gan_judge import ClimbParams, JudgeParams, climb, judge
 from aigc_demo.generators.gan_model import GanModel, is_pair, load
 from aigc_demo.models import ModelSpec
 from aigc_demo.params import Params
@@ -71,6 +72,8 @@ def family(name: str, params: type[Params], generate: Callable[..., Any]) -> Fam
 
 GAN = family("gan", SampleParams, sample)
 GAN_WALK = family("gan_walk", WalkGanParams, walk)
+GAN_JUDGE = family("gan_judge", JudgeParams, judge)
+GAN_CLIMB = family("gan_climb", ClimbParams, climb)
 
 
 def is_there(engine: Engine) -> bool:
