@@ -10,9 +10,10 @@ from gradio.events import Dependency
 
 from aigc_demo.engine import Engine, Family
 from aigc_demo.generators.gan import CIRCLE, SampleParams, WalkGanParams
-from aigc_demo.generators.gan_rows import GAN, GAN_WALK, is_there
+from aigc_demo.generators.gan_judge import ClimbParams, JudgeParams
+from aigc_demo.generators.gan_rows import GAN, GAN_CLIMB, GAN_JUDGE, GAN_WALK, is_there
 from aigc_demo.params import Params
-from aigc_demo.ui import facts, gan_page, section, uploads
+from aigc_demo.ui import facts, gan_judge_page, gan_page, samples, section, uploads
 from aigc_demo.ui.clicks import PRIVATE
 from aigc_demo.ui.form import Form
 from aigc_demo.ui.gan_page import Update
@@ -46,6 +47,18 @@ WALK_ABOUT = Words(
     "curves tell through which of the two the picture changes more evenly.",
     "z 是交给伪造者的噪声；w 是它最前面几层由 z 算出的结果，其余各层都据此作画。曲线显示经过哪一个空间时画面变化更均匀。",
 )
+JUDGE_TITLE = Words("The detective", "侦探")
+JUDGE_ABOUT = Words(
+    "The real ones are the six faces that ship as samples; it may have learnt from some of them. Right of each picture: "
+    "orange where a change of the pixel would move the score most.",
+    "真图是随应用提供的六张脸，其中一些它可能学过。每张图片右侧：橙色表示改变该处像素最能影响得分。",
+)
+CLIMB_TITLE = Words("Climb the score", "攀升得分")
+CLIMB_ABOUT = Words(
+    "Each step moves w the way that raises this one detective's score most. What pleases it is not always a better face: "
+    "far from the mean it praises what nobody would take for real.",
+    "每一步都把 w 移向最能提高这一位侦探评分的方向。它喜欢的不一定是更好的脸：离均值很远时，它会夸奖谁都不会当真的图片。",
+)
 UNMIXED = Words("No style is mixed: choose a layer first.", "没有混合风格：请先选择一层。")
 ROUND = Words("Without effect on a circle, which is closed and even.", "对圆不起作用：圆是闭合且匀速的。")
 
@@ -62,6 +75,10 @@ def build(engine: Engine, say: Catalogue, language: gr.Textbox, arrived: Depende
                 forged = _forge(engine, say)
             with gr.Tab(say(WALK_TITLE), id=GAN_WALK.name):
                 walked = _walk(engine, say, language)
+            with gr.Tab(say(JUDGE_TITLE), id=GAN_JUDGE.name):
+                judged = _judge(engine, say)
+            with gr.Tab(say(CLIMB_TITLE), id=GAN_CLIMB.name):
+                climbed = _climb(engine, say, language)
         drop = gr.UploadButton(
             say(Words("Restore from a picture, an animation or a recipe", "从图片、动画或配方恢复")),
             elem_id="gan-drop",
@@ -69,11 +86,13 @@ def build(engine: Engine, say: Catalogue, language: gr.Textbox, arrived: Depende
         )
     _bind(engine, GAN, forged, gan_page.forge, language, arrived)
     _bind(engine, GAN_WALK, walked, gan_page.walk, language, arrived)
+    _bind(engine, GAN_JUDGE, judged, gan_judge_page.judge, language, arrived)
+    _bind(engine, GAN_CLIMB, climbed, gan_judge_page.climb, language, arrived)
     _seeds(forged, language)
     _switch(forged.form, "mix_layer", {"style_seed": UNMIXED}, lambda layer: bool(layer), language)
     _switch(walked.form, "interpolation", {"loop": ROUND, "easing": ROUND}, lambda way: way != CIRCLE, language)
 
-    parts = {GAN.name: forged, GAN_WALK.name: walked}
+    parts = {GAN.name: forged, GAN_WALK.name: walked, GAN_JUDGE.name: judged, GAN_CLIMB.name: climbed}
 
     def restore(file: Any, chosen: str) -> dict[Any, Any]:
         with told_in(chosen):
@@ -133,11 +152,58 @@ def _walk(engine: Engine, say: Catalogue, language: gr.Textbox) -> Part:
     return Part(form, make, stop, note, {"player": frames, "status": status})
 
 
+def _judge(engine: Engine, say: Catalogue) -> Part:
+    form = _form(JudgeParams, "gan_judge", engine, say)
+    with gr.Row(elem_classes="aigc-columns"):
+        with gr.Column(scale=3, min_width=320):
+            chart = gr.HTML(elem_id="gan_judge-chart")
+            status = gr.HTML(elem_id="gan_judge-status")
+            heat = gr.HTML(elem_id="gan_judge-heat")
+            gr.Markdown(say(JUDGE_ABOUT), elem_classes="aigc-note")
+            gr.Markdown(say(samples.CREDIT), elem_classes="aigc-note")
+        with gr.Column(scale=2, min_width=300, elem_classes="aigc-settings"):
+            given = gr.Gallery(
+                label=say(Words("Your pictures, up to 12", "你的图片，最多 12 张")),
+                elem_id="gan_judge-given",
+                columns=4,
+                height=160,
+                object_fit="contain",
+                file_types=["image"],
+                sources=["upload", "clipboard"],
+                type="filepath",
+                interactive=True,
+                allow_preview=False,
+                buttons=[],
+            )
+            form.adopt("given", given)
+            make, stop = buttons(say, "gan_judge", Words("Judge", "鉴定"))
+            note = place_model(form, engine, GAN_JUDGE)
+            for name in ("num_images", "truncation", "seed"):
+                form.place(name)
+    return Part(form, make, stop, note, {"chart": chart, "status": status, "heat": heat})
+
+
+def _climb(engine: Engine, say: Catalogue, language: gr.Textbox) -> Part:
+    form = _form(ClimbParams, "gan_climb", engine, say)
+    with gr.Row(elem_classes="aigc-columns"):
+        with gr.Column(scale=3, min_width=320):
+            frames = player(language, elem_id="gan_climb-player")
+            chart = gr.HTML(elem_id="gan_climb-chart")
+            status = gr.HTML(elem_id="gan_climb-status")
+            gr.Markdown(say(CLIMB_ABOUT), elem_classes="aigc-note")
+        with gr.Column(scale=2, min_width=300, elem_classes="aigc-settings"):
+            make, stop = buttons(say, "gan_climb", Words("Climb", "攀升"))
+            note = place_model(form, engine, GAN_CLIMB)
+            for name in ("seed", "steps", "rate", "truncation"):
+                form.place(name)
+    return Part(form, make, stop, note, {"player": frames, "chart": chart, "status": status})
+
+
 def _bind(
     engine: Engine,
     family: Family,
     part: Part,
-    work: Callable[..., Iterator[Update]],
+    work: Callable[..., Iterator[Any]],
     language: gr.Textbox,
     arrived: Dependency,
 ) -> None:

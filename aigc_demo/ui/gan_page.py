@@ -11,10 +11,11 @@ from aigc_demo import png
 from aigc_demo.engine import Engine, Family
 from aigc_demo.errors import Invalid
 from aigc_demo.generators.gan import Sampled, WalkedGan
-from aigc_demo.generators.gan_rows import GAN, GAN_WALK
+from aigc_demo.generators.gan_rows import GAN, GAN_CLIMB, GAN_JUDGE, GAN_WALK
 from aigc_demo.results import Done
 from aigc_demo.ui import facts, player, uploads
 from aigc_demo.ui.run import run
+from aigc_demo.ui.score_plot import signed
 from aigc_demo.ui.section import KEEP
 from aigc_demo.words import Words
 
@@ -23,7 +24,9 @@ ALREADY = Words("Pictures are being made. Wait for them, or stop.", "正在生�
 RESTORED = Words("Restored.", "已恢复。")
 IN_Z = Words("Through z", "经过 z")
 IN_W = Words("Through w", "经过 w")
-FAMILIES: dict[str, Family] = {family.name: family for family in (GAN, GAN_WALK)}
+FAMILIES: dict[str, Family] = {family.name: family for family in (GAN, GAN_WALK, GAN_JUDGE, GAN_CLIMB)}
+PICTURES = ("real", "given")
+"""Settings that a recipe only names."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +74,6 @@ def _caption(seed: int, score: float) -> str:
     return f"{seed} · {signed(score)}"
 
 
-def signed(score: float) -> str:
-    return f"{score:+.2f}".replace("-", "−")
-
-
 def seed_of(event: Mapping[str, Any]) -> int:
     """The seed of the picture that was selected, by its caption."""
     value = event.get("value")
@@ -111,13 +110,14 @@ def walk(engine: Engine, values: dict[str, Any], language: str, session: str) ->
 
 
 def restore(data: bytes) -> tuple[Family, dict[str, Any]]:
-    """What a file of this tab's was made with. Raises `Invalid`."""
+    """What a file of this tab's was made with, but for pictures that were given. Raises `Invalid`."""
     found = png.read_any(data)
     if found.family not in FAMILIES:
         raise Invalid(Words("This recipe is not for an adversarial pair.", "该配方不是对抗网络的配方。"))
     family = FAMILIES[found.family]
-    checked = family.params.of(found.settings)
-    return family, {name: getattr(checked, name) for name in found.settings}
+    own = {name: value for name, value in found.settings.items() if name not in PICTURES}
+    checked = family.params.of(own)
+    return family, {name: getattr(checked, name) for name in own}
 
 
 def gan_facts(recipe: Mapping[str, Any], language: str) -> str:

@@ -67,7 +67,7 @@ def walk(engine: Engine, values: dict[str, Any], language: str, session: str) ->
     "", that walks the same way for comparison."""
     yield Update(busy=True, status="", player=None)
     settings = {name: value for name, value in values.items() if name != "beside"}
-    settings["images"] = [uploads.read(file) for file in listed(values["images"])]
+    settings["images"] = [uploads.read(file) for file in uploads.listed(values["images"])]
     tracks: list[dict[str, Any]] = []
     recipes: list[dict[str, Any]] = []
     fade: Track = {}
@@ -116,14 +116,9 @@ def restore(data: bytes) -> tuple[Family, dict[str, Any]]:
     return family, {name: getattr(checked, name) for name in own}
 
 
-def listed(shown: Any) -> list[Any]:
-    """The files of a gallery of pictures, as the page sends them."""
-    return [row.get("image") for row in shown if isinstance(row, Mapping)] if isinstance(shown, list) else []
-
-
 def added(shown: Any, file: str) -> list[str]:
     """A gallery with one more picture. Raises `Invalid` where it is full."""
-    paths = [str(row.get("path")) for row in listed(shown) if isinstance(row, Mapping)]
+    paths = [str(row.get("path")) for row in uploads.listed(shown) if isinstance(row, Mapping)]
     if len(paths) >= MOST:
         raise Invalid(
             Words("There are {n} pictures already, and no room for more.", "已经有 {n} 张图片，放不下更多了。").format(

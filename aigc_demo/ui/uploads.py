@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import base64
 import binascii
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder
+from PIL import Image
 
 from aigc_demo.errors import Invalid
 from aigc_demo.words import Words
@@ -50,6 +52,18 @@ def from_data_uri(text: Any) -> bytes:
 
 def data_uri(png: bytes) -> str:
     return _PREFIX + base64.b64encode(png).decode("ascii")
+
+
+def picture_uri(picture: Image.Image) -> str:
+    """Of a small picture that is only looked at."""
+    stream = io.BytesIO()
+    picture.save(stream, "PNG")
+    return data_uri(stream.getvalue())
+
+
+def listed(shown: Any) -> list[Any]:
+    """The files of a gallery of pictures, as the page sends them."""
+    return [row.get("image") for row in shown if isinstance(row, Mapping)] if isinstance(shown, list) else []
 
 
 def keep(data: bytes, name: str) -> str:
