@@ -34,6 +34,8 @@ HEATED = 12
 HOT = (217, 72, 15)
 BRIGHTEST = 0.99
 """The share of a picture's pixels below its full heat: one pixel alone must not make all others cold."""
+REACH = 2
+"""Pixels to each side that a heat map is averaged over."""
 KINDS = "PNG, JPEG, WebP, GIF, BMP, TIFF"
 
 
@@ -164,10 +166,16 @@ def slopes(model: GanModel, pictures: torch.Tensor) -> torch.Tensor:
 
 
 def heated(picture: Image.Image, slope: np.ndarray) -> Image.Image:
-    """The picture in pale grey, orange where its score's slope [h, w] is steep, each picture by its own steepest."""
+    """The picture in pale grey, orange where its score's slope [h, w] is steep: averaged over neighbouring pixels, as
+    single ones are noise, and from each picture's own median to its own steepest."""
     from PIL import Image
 
-    strength = np.clip(slope / max(float(np.quantile(slope, BRIGHTEST)), 1e-12), 0, 1)[..., None]
+    reach = range(2 * REACH + 1)
+    wide = np.pad(slope, REACH, mode="edge")
+    height, width = slope.shape
+    smooth = np.mean([wide[y : y + height, x : x + width] for y in reach for x in reach], axis=0)
+    usual, steep = np.quantile(smooth, (0.5, BRIGHTEST))
+    strength = np.clip((smooth - usual) / max(float(steep - usual), 1e-12), 0, 1)[..., None]
     pale = np.asarray(picture.convert("L"), np.float32)[..., None] * 0.45 + 140
     return Image.fromarray((pale * (1 - strength) + np.array(HOT) * strength).round().astype(np.uint8))
 

@@ -49,15 +49,15 @@ WALK_ABOUT = Words(
 )
 JUDGE_TITLE = Words("The detective", "侦探")
 JUDGE_ABOUT = Words(
-    "The real ones are the six faces that ship as samples; it may have learnt from some of them. Right of each picture: "
-    "orange where a change of the pixel would move the score most.",
-    "真图是随应用提供的六张脸，其中一些它可能学过。每张图片右侧：橙色表示改变该处像素最能影响得分。",
+    "The real ones are the six faces that ship as samples; it may have learnt from some of them. Right of each picture, "
+    "orange: where a change of the pixels would move the score most.",
+    "真图是随应用提供的六张脸，其中一些它可能学过。每张图片右侧的橙色，表示改变该处像素最能影响得分。",
 )
 CLIMB_TITLE = Words("Climb the score", "攀升得分")
 CLIMB_ABOUT = Words(
-    "Each step moves w the way that raises this one detective's score most. What pleases it is not always a better face: "
-    "far from the mean it praises what nobody would take for real.",
-    "每一步都把 w 移向最能提高这一位侦探评分的方向。它喜欢的不一定是更好的脸：离均值很远时，它会夸奖谁都不会当真的图片。",
+    "Each step moves w the way that raises this one detective's score most. What pleases it need not be a better face: "
+    "it may come to praise what nobody would take for real.",
+    "每一步都把 w 移向最能提高这一位侦探评分的方向。它喜欢的不一定是更好的脸：到最后，它夸奖的也许是谁都不会当真的图片。",
 )
 UNMIXED = Words("No style is mixed: choose a layer first.", "没有混合风格：请先选择一层。")
 ROUND = Words("Without effect on a circle, which is closed and even.", "对圆不起作用：圆是闭合且匀速的。")

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from PIL import Image
+
 from aigc_demo.engine import Engine
 from aigc_demo.generators.gan_judge import Judged
 from aigc_demo.generators.gan_rows import GAN_CLIMB, GAN_JUDGE
@@ -104,9 +106,15 @@ def _heat(judged: Judged, language: str) -> str:
     for name, one in reversed(_groups(judged)):  # a person's own first
         many = SHOWN if name is not GIVEN else len(one.heat)
         for picture, heat, score in list(zip(one.pictures, one.heat, one.scores, strict=False))[:many]:
-            words = f"{name.to(language)} · {signed(score)}"
-            rows += [(uploads.picture_uri(picture), words), (uploads.picture_uri(heat), words)]
+            rows.append((uploads.picture_uri(_beside(picture, heat)), f"{name.to(language)} · {signed(score)}"))
     return facts.figures(rows)
+
+
+def _beside(left: Image.Image, right: Image.Image) -> Image.Image:
+    both = Image.new("RGB", (left.width + right.width, left.height))
+    both.paste(left)
+    both.paste(right, (left.width, 0))
+    return both
 
 
 def _judge_facts(recipe: Mapping[str, Any], language: str) -> str:

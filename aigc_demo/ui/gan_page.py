@@ -143,7 +143,7 @@ def gan_facts(recipe: Mapping[str, Any], language: str) -> str:
 def walk_facts(recipe: Mapping[str, Any], language: str) -> str:
     """The facts under a walk."""
     figures, settings = recipe["figures"], recipe["settings"]
-    rate = Words("{:.1f} a second, twice", "每秒 {:.1f} 帧，两条路径").to(language)
+    rate = Words("{:.1f} a second each", "每条路径每秒 {:.1f} 帧").to(language)
     return facts.latent_facts(
         recipe,
         language,

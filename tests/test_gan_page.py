@@ -1,0 +1,220 @@
+"""Adversarial pairs as a person and a program meet them: a real server with a tiny pair, a real browser, gradio_client."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser import PATIENCE, Site, Visitor, chromium, serving, visiting
+from gradio_client import Client
+from gradio_client.exceptions import AppError
+from PIL import Image
+from test_latent import same
+from test_page_words import READ, english
+from tiny_gan import make_gan
+
+from aigc_demo import animation, png
+from aigc_demo.engine import Engine
+from aigc_demo.errors import Invalid
+from aigc_demo.generators import gan_rows
+from aigc_demo.generators.gan import SHIPPED, SampleParams, WalkGanParams
+from aigc_demo.generators.gan_rows import GAN, GAN_WALK
+from aigc_demo.results import finish
+from aigc_demo.settings import Settings
+from aigc_demo.shell import build
+from aigc_demo.ui import gan_page, score_plot
+
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    place = tmp_path_factory.mktemp("gan")
+    make_gan(place / "models" / "pair")
+    with serving(place) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def client(site: Site) -> Client:
+    return Client(site.url, verbose=False)
+
+
+# ---- the interface ---------------------------------------------------------------------------------------------
+
+
+# The interface gives what Python gives, and each file makes its own picture again, alone.
+def test_sample_gan(client: Client, site: Site) -> None:
+    files, recipes = client.predict(model="./pair", seed=7, num_images=3, mix_layer=4, api_name="/sample_gan")
+    ours = finish(site.engine.run(GAN, SampleParams(model="./pair", seed=7, num_images=3, mix_layer=4))).value
+    for n, (file, recipe) in enumerate(zip(files, recipes, strict=True)):
+        with Image.open(file) as made:
+            assert same(made, ours.pictures[n])
+        family, settings = gan_page.restore(Path(file).read_bytes())
+        assert recipe["figures"]["scores"] == [round(ours.scores[n], 4)]
+        again = finish(site.engine.run(family, family.params.of(settings))).value
+        assert again.seeds == (7 + n,)
+        assert same(again.pictures[0], ours.pictures[n], within=1)
+
+
+def test_walk_gan(client: Client, site: Site) -> None:
+    in_z, in_w, film, recipe = client.predict(model="./pair", seeds="1, 5", frames=4, api_name="/walk_gan")
+    ours = finish(site.engine.run(GAN_WALK, WalkGanParams(model="./pair", seeds="1, 5", frames=4))).value
+    for files, frames in ((in_z, ours.in_z), (in_w, ours.in_w)):
+        for file, frame in zip(files, frames, strict=True):
+            with Image.open(file) as made:
+                assert same(made, frame)
+    data = Path(film).read_bytes()
+    with Image.open(io.BytesIO(data)) as made:
+        assert made.n_frames == 4
+    found = animation.read(data)
+    assert found is not None
+    assert found.settings == recipe["settings"]
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "told"),
+    [
+        ("/sample_gan", {"truncation": 3}, "from 0 to 2"),
+        ("/sample_gan", {"model": "./nothing"}, "no model folder"),
+        ("/walk_gan", {"seeds": "1, 2, 3", "interpolation": "circle"}, "two seeds"),
+    ],
+)
+def test_what_cannot_be_is_told(client: Client, name: str, values: dict[str, Any], told: str) -> None:
+    with pytest.raises(AppError, match=told):
+        client.predict(**{"model": "./pair", **values}, api_name=name)
+
+
+def test_pairs_are_listed(client: Client) -> None:
+    listed = [model["id"] for model in client.predict(api_name="/list_models") if model["family"] == "gan"]
+    assert "./pair" in listed
+
+
+# What is not there is not shown: neither the tab nor the endpoints.
+def test_without_a_pair_there_is_no_tab(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def offered(page: Any) -> tuple[bool, bool]:
+        tab = any(getattr(block, "elem_id", None) == "tab-gan" for block in page.blocks.values())
+        return tab, {"sample_gan", "walk_gan"} <= {fn.api_name for fn in page.fns.values()}
+
+    assert offered(site.page) == (True, True)
+    monkeypatch.delitem(gan_rows.MODELS, SHIPPED, raising=False)
+    page, _ = build(Engine(Settings(models_dir=tmp_path / "models", cache_dir=tmp_path / "cache", offline=True)))
+    assert offered(page) == (False, False)
+
+
+# ---- what the page makes of what it is given -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "event", [{}, {"value": None}, {"value": {"caption": "no seed"}}, {"value": {"caption": "9" * 30}}]
+)
+def test_a_selection_without_a_seed_is_told(event: dict[str, Any]) -> None:
+    with pytest.raises(Invalid, match="no seed"):
+        gan_page.seed_of(event)
+
+
+def test_a_recipe_of_another_tab_is_refused() -> None:
+    made = {"format": "aigc-demo recipe", "family": "prior", "settings": {}}
+    data = png.write(Image.new("RGB", (8, 8)), made)
+    with pytest.raises(Invalid, match="adversarial"):
+        gan_page.restore(data)
+
+
+# Scores that are all alike, or only one, have no width to share out; their bars still stand within the axis.
+@pytest.mark.parametrize("scores", [[0.0], [1.5, 1.5], [-3e-9, 3e-9], [-1234.0, 5000.0]])
+def test_histograms_hold_whatever_scores_come(scores: list[float]) -> None:
+    html = score_plot.histograms([("Real", "few", scores), ("Yours", "none", [])])
+    assert html.count("100.0%") >= 1
+    assert "Yours" not in html
+    assert all(0 <= float(at) <= 100 for at in re.findall(r"left:([\d.]+)%", html))
+    assert "nan" not in html + score_plot.curve("Score", [*scores, 1.0], 0)
+
+
+# ---- in a browser ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium() as started:
+        yield started
+
+
+def section(visitor: Visitor, name: str) -> None:
+    visitor.page.get_by_role("tab", name=re.compile(f"^({name})$")).click()
+
+
+def made(visitor: Visitor, prefix: str) -> dict[str, str]:
+    """Make, and wait for the end; the facts under the result."""
+    visitor.page.click(f"#{prefix}-make-button")
+    return facts(visitor, prefix)
+
+
+def facts(visitor: Visitor, prefix: str) -> dict[str, str]:
+    visitor.page.wait_for_selector(f"#{prefix}-status .aigc-facts", timeout=4 * PATIENCE)
+    visitor.page.wait_for_selector(f"#{prefix}-make-button", timeout=PATIENCE)
+    return dict(
+        visitor.page.locator(f"#{prefix}-status .aigc-fact").evaluate_all(
+            "(facts) => facts.map((fact) => [...fact.children].map((part) => part.textContent))"
+        )
+    )
+
+
+# From a grid to the seed of one picture, through every section; and Stop in the middle of a climb keeps its frames.
+def test_a_person_forges_walks_judges_and_climbs(browser: Any, site: Site) -> None:
+    with visiting(browser, site.url) as visitor:
+        page = visitor.page
+        section(visitor, "Adversarial pair")
+        page.locator("#gan-seed input").fill("40")
+        assert page.locator("#gan-style_seed input").is_disabled()
+        page.locator("#gan-mix_layer input[type=number]").fill("4")
+        page.locator("#gan-mix_layer input[type=number]").blur()
+        page.wait_for_function("!document.querySelector('#gan-style_seed input').disabled")
+        assert "seed 1" in made(visitor, "gan")["Style"]
+        page.locator("#gan-pictures .thumbnail-lg, #gan-pictures .gallery-item button").nth(3).click()
+        visitor.comes_to(lambda: page.locator("#gan-seed input").input_value(), "43")
+
+        section(visitor, "Between seeds")
+        page.locator("#gan_walk-frames input[type=number]").fill("8")
+        page.locator("#gan_walk-frames input[type=number]").blur()
+        assert made(visitor, "gan_walk")["Seeds"] == "1, 2, 3, 4"
+        assert page.locator("#gan_walk-player figure img").count() == 2
+
+        section(visitor, "The detective")
+        assert made(visitor, "gan_judge")["Told apart"].endswith("of pairs")
+        assert page.locator("#gan_judge-chart .aigc-bars").count() == 2
+        assert page.locator("#gan_judge-heat figure").count() == 12
+
+        section(visitor, "Climb the score")
+        page.locator("#gan_climb-steps input[type=number]").fill("300")
+        page.locator("#gan_climb-steps input[type=number]").blur()
+        page.click("#gan_climb-make-button")
+        page.wait_for_selector("#gan_climb-player figure img[src]", timeout=PATIENCE)
+        page.click("#gan_climb-stop-button")
+        told = facts(visitor, "gan_climb")
+        assert told["Ended by"] == "stopped by you"
+        assert 0 < int(told["Steps"]) < 300
+        assert visitor.faults == []
+
+
+# In Chinese, by thumb: every word of the tab is Chinese, and nothing is wider than a phone.
+def test_a_chinese_phone_forges(browser: Any, site: Site) -> None:
+    with visiting(browser, site.url, "zh-CN", **PHONE) as visitor:
+        section(visitor, "生成对抗网络")
+        made(visitor, "gan")
+        for name, prefix in (
+            ("侦探", "gan_judge"),
+            ("攀升得分", "gan_climb"),
+            ("种子之间", "gan_walk"),
+            ("样本", "gan"),
+        ):
+            section(visitor, name)
+            visitor.page.wait_for_selector(f"#{prefix}-make-button")
+            names = r"GIF|WEBP|MP4|Fluent|Emoji|Microsoft|MIT|Noto|Google|Twemoji|Twitter|CC-BY-4\.0|pair|emoji-gan"
+            left = {text: english(re.sub(names, "", text)) for text in visitor.page.evaluate(READ)}
+            assert {text: words for text, words in left.items() if words} == {}
+            assert visitor.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+        assert visitor.faults == []
