@@ -7,6 +7,7 @@ from dataclasses import fields
 
 from aigc_demo.generators.diffusion_params import ImageParams
 from aigc_demo.generators.diffusion_rows import IMAGES, ImageSpec
+from aigc_demo.generators.gan import SampleParams, WalkGanParams
 from aigc_demo.generators.latent import RebuildParams, WalkParams
 from aigc_demo.generators.latent_rows import REBUILD, LatentSpec
 from aigc_demo.generators.text import TextParams
@@ -135,6 +136,8 @@ TABLES = {
     "reconstruct_parameters": lambda language: parameters(RebuildParams, language),
     "interpolate_parameters": lambda language: parameters(WalkParams, language),
     "latent_models": latent_models,
+    "sample_parameters": lambda language: parameters(SampleParams, language),
+    "walk_parameters": lambda language: parameters(WalkGanParams, language),
 }
 """Name -> table; the README has each between <!-- table: name --> and <!-- end -->."""
 

@@ -167,7 +167,7 @@ def facts(visitor: Visitor, prefix: str) -> dict[str, str]:
 def test_a_person_forges_walks_judges_and_climbs(browser: Any, site: Site) -> None:
     with visiting(browser, site.url) as visitor:
         page = visitor.page
-        section(visitor, "Adversarial pair")
+        section(visitor, "GAN")
         page.locator("#gan-seed input").fill("40")
         assert page.locator("#gan-style_seed input").is_disabled()
         page.locator("#gan-mix_layer input[type=number]").fill("4")
@@ -177,18 +177,18 @@ def test_a_person_forges_walks_judges_and_climbs(browser: Any, site: Site) -> No
         page.locator("#gan-pictures .thumbnail-lg, #gan-pictures .gallery-item button").nth(3).click()
         visitor.comes_to(lambda: page.locator("#gan-seed input").input_value(), "43")
 
-        section(visitor, "Between seeds")
+        section(visitor, "Walk")
         page.locator("#gan_walk-frames input[type=number]").fill("8")
         page.locator("#gan_walk-frames input[type=number]").blur()
         assert made(visitor, "gan_walk")["Seeds"] == "1, 2, 3, 4"
         assert page.locator("#gan_walk-player figure img").count() == 2
 
-        section(visitor, "The detective")
+        section(visitor, "Detective")
         assert made(visitor, "gan_judge")["Told apart"].endswith("of pairs")
         assert page.locator("#gan_judge-chart .aigc-bars").count() == 2
         assert page.locator("#gan_judge-heat figure").count() == 12
 
-        section(visitor, "Climb the score")
+        section(visitor, "Climb")
         page.locator("#gan_climb-steps input[type=number]").fill("300")
         page.locator("#gan_climb-steps input[type=number]").blur()
         page.click("#gan_climb-make-button")
@@ -207,8 +207,8 @@ def test_a_chinese_phone_forges(browser: Any, site: Site) -> None:
         made(visitor, "gan")
         for name, prefix in (
             ("侦探", "gan_judge"),
-            ("攀升得分", "gan_climb"),
-            ("种子之间", "gan_walk"),
+            ("攀升", "gan_climb"),
+            ("漫游", "gan_walk"),
             ("样本", "gan"),
         ):
             section(visitor, name)

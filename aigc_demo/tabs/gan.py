@@ -24,11 +24,11 @@ from aigc_demo.ui.section import Part, buttons
 from aigc_demo.ui.words import Catalogue
 from aigc_demo.words import Words
 
-TITLE = Words("Adversarial pair", "生成对抗网络")
+TITLE = Words("GAN", "生成对抗网络")
 ABOUT = Words(
-    "A forger turns noise into pictures; a detective tells them from real ones. Each learnt from the other, and the forger "
-    "never saw a real picture.",
-    "伪造者把噪声变成图片，侦探把它们与真图区分开。两者互为老师，伪造者从未见过真图。",
+    "A generative adversarial network is a forger and a detective. The forger turns noise into pictures, the detective tells "
+    "them from real ones; each learnt from the other, and the forger never saw a real picture.",
+    "生成对抗网络由一位伪造者和一位侦探组成：伪造者把噪声变成图片，侦探把它们与真图区分开。两者互为老师，伪造者从未见过真图。",
 )
 LIMITS = Words(
     "It takes no prompt, and it cannot say how likely a picture is. It may also have dropped whole kinds of pictures that it "
@@ -41,19 +41,19 @@ FORGE_ABOUT = Words(
     "between scores mean anything. Select a picture to take its seed.",
     "每张图片下方是种子和得分。得分越高，侦探越倾向于把它当作真图；只有得分之间的差异才有意义。选中一张图片即可沿用它的种子。",
 )
-WALK_TITLE = Words("Between seeds", "种子之间")
+WALK_TITLE = Words("Walk", "漫游")
 WALK_ABOUT = Words(
     "z is the noise that the forger is given; w is what its first layers make of it, and what all others draw from. The "
     "curves tell through which of the two the picture changes more evenly.",
     "z 是交给伪造者的噪声；w 是它最前面几层由 z 算出的结果，其余各层都据此作画。曲线显示经过哪一个空间时画面变化更均匀。",
 )
-JUDGE_TITLE = Words("The detective", "侦探")
+JUDGE_TITLE = Words("Detective", "侦探")
 JUDGE_ABOUT = Words(
     "The real ones are the six faces that ship as samples; it may have learnt from some of them. Right of each picture, "
     "orange: where a change of the pixels would move the score most.",
     "真图是随应用提供的六张脸，其中一些它可能学过。每张图片右侧的橙色，表示改变该处像素最能影响得分。",
 )
-CLIMB_TITLE = Words("Climb the score", "攀升得分")
+CLIMB_TITLE = Words("Climb", "攀升")
 CLIMB_ABOUT = Words(
     "Each step moves w the way that raises this one detective's score most. What pleases it need not be a better face: "
     "it may come to praise what nobody would take for real.",
