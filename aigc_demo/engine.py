@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from aigc_demo import recipe
-from aigc_demo.device import Device, choose, is_out_of_memory
+from aigc_demo.device import DTYPES, Device, choose, is_out_of_memory
 from aigc_demo.errors import ModelUnavailable, OutOfMemory, Stopped
 from aigc_demo.models import GIB, ModelSpec, Residents
 from aigc_demo.params import Params
@@ -143,13 +143,17 @@ class Engine:
         if not residents.is_resident(spec.id):
             yield Step("load", 1, 1)
 
+        device = self.device
+
         def load_and_generate() -> Iterator[Step[Any] | Done[Any]]:
+            nonlocal device
             with residents.use(spec.id, size, lambda: family.load(found.folder, self.device, spec)) as model:
+                device = _computed_in(self.device, model)
                 yield from family.generate(request, model, stopped)
 
         for item in self._mind_memory(load_and_generate(), family.lighter):
             if isinstance(item, Done):
-                item = replace(item, recipe=self._recipe(family, request, spec, found, item))
+                item = replace(item, recipe=self._recipe(family, request, spec, found, device, item))
                 if item.figures.get("finish") != "stopped":
                     self.measured[family.name][spec.id] = _numbers({**item.figures, **item.timings})
             yield item
@@ -196,11 +200,11 @@ class Engine:
             )
 
     def _recipe(
-        self, family: Family, request: Params, spec: ModelSpec, found: Found, done: Done[Any]
+        self, family: Family, request: Params, spec: ModelSpec, found: Found, device: Device, done: Done[Any]
     ) -> dict[str, Any]:
         model = {"id": spec.id, "name": spec.name, "licence": spec.licence}
         model |= {"origin": found.origin, "revision": found.revision}
-        return recipe.stamp(family.name, request, model, self.device, done.timings, done.figures)
+        return recipe.stamp(family.name, request, model, device, done.timings, done.figures)
 
 
 def _is_of(family: Family, folder: Path) -> bool:
@@ -212,6 +216,12 @@ def _is_of(family: Family, folder: Path) -> bool:
     except (OSError, ValueError, RecursionError):
         return True
     return not isinstance(index, dict) or family.holds(index)
+
+
+def _computed_in(device: Device, model: Any) -> Device:
+    """The device as the recipe tells of it: some models keep to a dtype of their own, and say so."""
+    own = str(getattr(model, "dtype", "")).removeprefix("torch.")
+    return replace(device, dtype=own) if own in DTYPES else device
 
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, float]:

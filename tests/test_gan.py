@@ -13,6 +13,7 @@ import pytest
 import torch
 from test_latent import picture, same
 from tiny_gan import make_gan
+from tiny_latent import MAKERS
 
 from aigc_demo.device import choose
 from aigc_demo.engine import Engine
@@ -21,6 +22,7 @@ from aigc_demo.generators import gan, gan_judge
 from aigc_demo.generators.gan import SampleParams, WalkGanParams
 from aigc_demo.generators.gan_model import LAYERS, GanModel, images, load
 from aigc_demo.generators.gan_rows import GAN
+from aigc_demo.generators.latent import RebuildParams
 from aigc_demo.generators.latent_rows import REBUILD
 from aigc_demo.params import SEED_LIMIT
 from aigc_demo.results import finish
@@ -164,6 +166,24 @@ def test_a_config_may_not_ask_for_the_world(engine: Engine) -> None:
     config.write_text('{"latent": 999999999, "widths": [16, 8, 8, 8], "depth": 2}', "utf-8")
     with pytest.raises(ModelDamaged, match="latent"):
         finish(engine.run(GAN, SampleParams(model="./pair", num_images=1)))
+
+
+# The page and the recipe say in which numbers a result was computed: a pair's are float32 whatever the device prefers.
+@pytest.mark.parametrize(("kind", "dtype"), [("pair", "float32"), ("vector", "float32"), ("kl", "bfloat16")])
+def test_the_recipe_tells_the_models_own_dtype(tmp_path: Path, kind: str, dtype: str) -> None:
+    (make_gan if kind == "pair" else MAKERS[kind])(tmp_path / "models" / kind)
+    engine = Engine(
+        Settings(
+            models_dir=tmp_path / "models", cache_dir=tmp_path / "cache", offline=True, device="cpu", dtype="bfloat16"
+        )
+    )
+    family, request = (
+        (GAN, SampleParams(model="./pair", num_images=1))
+        if kind == "pair"
+        else (REBUILD, RebuildParams(image=picture(0), model=f"./{kind}"))
+    )
+    done = finish(engine.run(family, request))
+    assert done.recipe["device"]["dtype"] == dtype
 
 
 # ---- the detective ---------------------------------------------------------------------------------------------

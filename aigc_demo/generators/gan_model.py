@@ -43,6 +43,10 @@ class GanModel:
     discriminator: Any
     device: Device
 
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.generator.parameters()).dtype
+
     def z(self, seed: int) -> torch.Tensor:
         """[latent], normal, from a CPU generator of its own. Seeds past the last begin again at 0."""
         import torch
