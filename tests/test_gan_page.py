@@ -13,7 +13,7 @@ from browser import PATIENCE, Site, Visitor, chromium, serving, visiting
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 from PIL import Image
-from test_latent import same
+from test_latent import picture, same
 from test_page_words import READ, english
 from tiny_gan import make_gan
 
@@ -163,8 +163,9 @@ def facts(visitor: Visitor, prefix: str) -> dict[str, str]:
     )
 
 
-# From a grid to the seed of one picture, through every section; and Stop in the middle of a climb keeps its frames.
-def test_a_person_forges_walks_judges_and_climbs(browser: Any, site: Site) -> None:
+# From a grid to the seed of one picture, through every section, with a picture of one's own; Stop in the middle of a
+# climb keeps its frames, and a file that was kept brings its settings back.
+def test_a_person_forges_walks_judges_and_climbs(browser: Any, site: Site, client: Client, tmp_path: Path) -> None:
     with visiting(browser, site.url) as visitor:
         page = visitor.page
         section(visitor, "GAN")
@@ -187,6 +188,13 @@ def test_a_person_forges_walks_judges_and_climbs(browser: Any, site: Site) -> No
         assert made(visitor, "gan_judge")["Told apart"].endswith("of pairs")
         assert page.locator("#gan_judge-chart .aigc-bars").count() == 2
         assert page.locator("#gan_judge-heat figure").count() == 12
+        picture(3, (90, 40)).save(tmp_path / "mine.png")
+        page.locator("#gan_judge-given input[type=file]").set_input_files(tmp_path / "mine.png")
+        page.wait_for_selector("#gan_judge-given img", timeout=PATIENCE)
+        page.click("#gan_judge-make-button")
+        visitor.comes_to(lambda: page.locator("#gan_judge-chart .aigc-bars").count(), 3)
+        assert page.locator("#gan_judge-heat figcaption").first.inner_text().startswith("Yours")
+        facts(visitor, "gan_judge")
 
         section(visitor, "Climb")
         page.locator("#gan_climb-steps input[type=number]").fill("300")
@@ -197,6 +205,13 @@ def test_a_person_forges_walks_judges_and_climbs(browser: Any, site: Site) -> No
         told = facts(visitor, "gan_climb")
         assert told["Ended by"] == "stopped by you"
         assert 0 < int(told["Steps"]) < 300
+
+        files, _ = client.predict(model="./pair", seed=77, num_images=1, mix_layer=2, api_name="/sample_gan")
+        with page.expect_file_chooser() as chooser:
+            page.click("#gan-drop")
+        chooser.value.set_files(files[0])
+        visitor.comes_to(lambda: page.locator("#gan-seed input").input_value(), "77")
+        page.wait_for_function("!document.querySelector('#gan-style_seed input').disabled")
         assert visitor.faults == []
 
 
