@@ -18,6 +18,8 @@ from aigc_demo.errors import Invalid
 from aigc_demo.recipe import Recipe
 from aigc_demo.words import Words
 
+RATE = 12
+"""Frames a second where nobody asks for another."""
 MAKE = 0x010F
 """The EXIF tag that names the maker of a picture: WebP has no text of its own."""
 SAMPLED = 48

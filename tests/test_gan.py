@@ -21,7 +21,7 @@ from aigc_demo.errors import Invalid, ModelDamaged, ModelUnavailable
 from aigc_demo.generators import gan, gan_judge
 from aigc_demo.generators.gan import SampleParams, WalkGanParams
 from aigc_demo.generators.gan_model import LAYERS, GanModel, images, load
-from aigc_demo.generators.gan_rows import GAN
+from aigc_demo.generators.gan_rows import GAN, GAN_JUDGE
 from aigc_demo.generators.latent import RebuildParams
 from aigc_demo.generators.latent_rows import REBUILD
 from aigc_demo.params import SEED_LIMIT
@@ -158,6 +158,20 @@ def test_a_damaged_half_is_told(engine: Engine) -> None:
         finish(engine.run(GAN, SampleParams(model="./pair", num_images=1)))
     shutil.rmtree(weights.parent)
     assert "./pair" not in [engine.folder_id(folder) for folder in engine.folders(GAN)]
+
+
+# A score that is no number has no place on any axis; what it means is told, not drawn.
+def test_weights_that_are_no_numbers_are_told(engine: Engine) -> None:
+    from safetensors.torch import load_file, save_file
+
+    weights = engine.places.models / "pair" / "discriminator" / "model.safetensors"
+    save_file({name: value * math.nan for name, value in load_file(weights).items()}, weights)
+    for family, request in (
+        (GAN, SampleParams(model="./pair", num_images=1)),
+        (GAN_JUDGE, gan_judge.JudgeParams(model="./pair")),
+    ):
+        with pytest.raises(ModelDamaged, match="NaN"):
+            finish(engine.run(family, request))
 
 
 # The numbers of a config are memory: a stranger's may not ask for all of it.

@@ -181,10 +181,10 @@ def heated(picture: Image.Image, slope: np.ndarray) -> Image.Image:
 
 
 def _opinion(model: GanModel, pixels: torch.Tensor) -> Opinion:
-    seen = images(pixels)
+    seen, scores = images(pixels), model.scores(pixels)
     warm = slopes(model, pixels[:HEATED]).numpy()
     heat = tuple(heated(picture, slope) for picture, slope in zip(seen, warm, strict=False))
-    return Opinion(tuple(seen), tuple(model.scores(pixels)), heat)
+    return Opinion(tuple(seen), tuple(scores), heat)
 
 
 def _judge(request: JudgeParams, model: GanModel, stopped: Callable[[], bool], emit: Emit[Any]) -> None:
@@ -250,6 +250,8 @@ def _climb(request: ClimbParams, model: GanModel, stopped: Callable[[], bool], e
         (slope,) = torch.autograd.grad(score, at)
         frames += images(picture.detach().cpu())
         scores.append(float(score.detach()))
+        if not np.isfinite(scores[-1]):
+            raise Invalid(Words("The score left all bounds. Take shorter steps.", "得分超出了范围。请缩短步长。"))
         meter.sample()
         emit(Step("climb", n + 1, request.steps + 1, (frames[-1], scores[-1])))
         length = float(slope.norm())
@@ -262,8 +264,6 @@ def _climb(request: ClimbParams, model: GanModel, stopped: Callable[[], bool], e
             finish = "flat"
             break
         w = w + request.rate * model.spread * slope / length
-    if not all(map(np.isfinite, scores)):
-        raise Invalid(Words("The score left all bounds. Take shorter steps.", "得分超出了范围。请缩短步长。"))
     away.append(float((w - model.mean_w).norm()) / model.spread)
     total = time.perf_counter() - begun
     emit(

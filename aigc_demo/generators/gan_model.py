@@ -30,6 +30,10 @@ AT_ONCE = 16
 """Pictures that are made together at most."""
 MANY = 512
 """Draws from which the spread of w is measured."""
+NO_NUMBER = Words(
+    "The model computes what is no number (NaN): its weights are damaged. Choose another.",
+    "模型算出的已不是数字（NaN）：它的权重已损坏。请选择其他模型。",
+)
 _GENERATOR = frozenset({"latent", "widths", "depth"})
 _LARGEST = {"latent": 4096, "widths": 2048, "depth": 32, "blocks": 32}
 """A config comes from strangers, and its numbers are memory."""
@@ -89,14 +93,17 @@ class GanModel:
             return torch.cat([self.synthesize(part).cpu() for part in ws.split(AT_ONCE)])
 
     def scores(self, pictures: torch.Tensor) -> list[float]:
-        """The discriminator's logits; only their differences mean anything."""
+        """The discriminator's logits; only their differences mean anything. Raises `ModelDamaged` where one is no number."""
         import torch
 
         if not len(pictures):
             return []
         with torch.no_grad():
             parts = [self.discriminator(part.to(self.device.kind)).cpu() for part in pictures.split(AT_ONCE)]
-        return torch.cat(parts).tolist()
+        found = torch.cat(parts)
+        if not found.isfinite().all():
+            raise ModelDamaged(NO_NUMBER)
+        return found.tolist()
 
 
 def is_pair(config: Mapping[str, Any]) -> bool:

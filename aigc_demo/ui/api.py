@@ -11,6 +11,7 @@ import gradio as gr
 from gradio.data_classes import FileData
 
 from aigc_demo import animation, png
+from aigc_demo.animation import RATE
 from aigc_demo.engine import Engine
 from aigc_demo.errors import Invalid
 from aigc_demo.generators.diffusion_rows import IMAGES
@@ -24,9 +25,6 @@ from aigc_demo.ui.images_page import GIVEN, kept_pictures
 from aigc_demo.ui.player import kept
 from aigc_demo.ui.run import endpoint, paced, run
 from aigc_demo.words import Words
-
-RATE = 12
-"""Frames a second of the animations that the interface gives."""
 
 
 def publish(engine: Engine) -> None:

@@ -10,15 +10,13 @@ import gradio as gr
 from gradio.data_classes import FileData
 
 from aigc_demo import animation
+from aigc_demo.animation import RATE
 from aigc_demo.engine import Engine
 from aigc_demo.generators.gan_rows import GAN, GAN_WALK, is_there
 from aigc_demo.results import Done
 from aigc_demo.ui import gan_page, uploads
 from aigc_demo.ui.player import kept
 from aigc_demo.ui.run import endpoint, run
-
-RATE = 12
-"""Frames a second of the animations that the interface gives."""
 
 
 def publish(engine: Engine) -> None:
