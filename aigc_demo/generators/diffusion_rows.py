@@ -27,10 +27,10 @@ WHOLE = ("onnx/*", "openvino/*", "*.fp16.*", "*.non_ema.*", "*/*onnx*", "vae_1_0
 EXTRAS = ("vae_1_0/*", "safety_checker/*", "*/*onnx*")
 
 EMOJI = Words(
-    "Draws emoji faces in four styles, at 128 px, and nothing else; which ones stands under the prompt. Reads English and "
-    "Chinese. Trained for hours on two processor cores: about every second picture is recognised, and colours are not obeyed.",
-    "只会画四种风格的表情面孔，128 像素；会画哪些列在提示词下方，其他一概不会。懂中文和英语。"
-    "在两个处理器核心上训练了几小时：大约每两幅认得出一幅，不听从颜色要求。",
+    "Draws emoji faces in four styles, and nothing else; which ones stands under the prompt. Reads English and Chinese. "
+    "Trained on two processor cores: about every second picture is recognised, fewer where a colour is asked for.",
+    "只会画四种风格的表情面孔，其他一概不会；会画哪些，列在提示词下方。懂中文和英语。在两个处理器核心上训练："
+    "大约每两幅能认出一幅，要求颜色时更少。",
 )
 TURBO = Words(
     "One to four steps; guidance and negative prompt have no effect. Reads English. Licence: read it before commercial "

@@ -65,7 +65,7 @@ MEANINGS = {
     "learnt_top1_of_all": "the same, on the real pictures it learnt from",
     "learnt_top5_of_all": "the same, among the best five",
     "top1": "right at the first answer",
-    "frechet_over_real": "Fréchet distance to real draws in the judge's features, over that of two sets of real draws",
+    "frechet_over_real": "Fréchet distance to real draws in the examiner's features, over that of two sets of real draws",
     "distinct_over_random": "different nearest training pictures of 1,000 samples, over as many random draws' own",
     "near_copies": "samples about as near to a training picture as one face in two styles",
     "fine_over_real": "energy of fine detail, over that of real pictures",

@@ -88,7 +88,7 @@ PRESETS: dict[str, GanParams] = {
         ema_decay=0.9, weight_decay=0.0,
     ),
     "cpu": GanParams(
-        steps=5000, batch_size=16, warmup=100, learning_rate=3e-4, weight_decay=0.0, clip_norm=10, held_out_every=250,
+        steps=4200, batch_size=16, warmup=100, learning_rate=3e-4, weight_decay=0.0, clip_norm=10, held_out_every=250,
         sheet_every=500, save_every=250, ema_decay=0.998,
     ),
     "gpu": GanParams(
