@@ -18,14 +18,10 @@ from test_page_words import READ, english
 from tiny_gan import make_gan
 
 from aigc_demo import animation, png
-from aigc_demo.engine import Engine
 from aigc_demo.errors import Invalid
-from aigc_demo.generators import gan_rows
-from aigc_demo.generators.gan import SHIPPED, SampleParams, WalkGanParams
+from aigc_demo.generators.gan import SampleParams, WalkGanParams
 from aigc_demo.generators.gan_rows import GAN, GAN_WALK
 from aigc_demo.results import finish
-from aigc_demo.settings import Settings
-from aigc_demo.shell import build
 from aigc_demo.ui import gan_page, score_plot
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
@@ -91,19 +87,7 @@ def test_what_cannot_be_is_told(client: Client, name: str, values: dict[str, Any
 
 def test_pairs_are_listed(client: Client) -> None:
     listed = [model["id"] for model in client.predict(api_name="/list_models") if model["family"] == "gan"]
-    assert "./pair" in listed
-
-
-# What is not there is not shown: neither the tab nor the endpoints.
-def test_without_a_pair_there_is_no_tab(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def offered(page: Any) -> tuple[bool, bool]:
-        tab = any(getattr(block, "elem_id", None) == "tab-gan" for block in page.blocks.values())
-        return tab, {"sample_gan", "walk_gan"} <= {fn.api_name for fn in page.fns.values()}
-
-    assert offered(site.page) == (True, True)
-    monkeypatch.delitem(gan_rows.MODELS, SHIPPED, raising=False)
-    page, _ = build(Engine(Settings(models_dir=tmp_path / "models", cache_dir=tmp_path / "cache", offline=True)))
-    assert offered(page) == (False, False)
+    assert {"./pair", "emoji-gan"} <= set(listed)
 
 
 # ---- what the page makes of what it is given -------------------------------------------------------------------

@@ -11,7 +11,7 @@ from gradio.events import Dependency
 from aigc_demo.engine import Engine, Family
 from aigc_demo.generators.gan import CIRCLE, SampleParams, WalkGanParams
 from aigc_demo.generators.gan_judge import ClimbParams, JudgeParams
-from aigc_demo.generators.gan_rows import GAN, GAN_CLIMB, GAN_JUDGE, GAN_WALK, is_there
+from aigc_demo.generators.gan_rows import GAN, GAN_CLIMB, GAN_JUDGE, GAN_WALK
 from aigc_demo.params import Params
 from aigc_demo.ui import facts, gan_judge_page, gan_page, samples, section, uploads
 from aigc_demo.ui.clicks import PRIVATE
@@ -64,9 +64,7 @@ ROUND = Words("Without effect on a circle, which is closed and even.", "对圆�
 
 
 def build(engine: Engine, say: Catalogue, language: gr.Textbox, arrived: Dependency) -> None:
-    """Lay the tab out and bind it, if there is any pair. language: holds the page's language, once `arrived` happened."""
-    if not is_there(engine):
-        return
+    """Lay the tab out and bind it. language: holds the page's language, once `arrived` has happened."""
     with gr.Tab(say(TITLE), id="gan", elem_id="tab-gan"):
         gr.Markdown(say(ABOUT), elem_classes="aigc-note")
         gr.Markdown(say(LIMITS), elem_classes="aigc-note")

@@ -12,7 +12,7 @@ from gradio.data_classes import FileData
 from aigc_demo import animation
 from aigc_demo.animation import RATE
 from aigc_demo.engine import Engine
-from aigc_demo.generators.gan_rows import GAN, GAN_WALK, is_there
+from aigc_demo.generators.gan_rows import GAN, GAN_WALK
 from aigc_demo.results import Done
 from aigc_demo.ui import gan_page, uploads
 from aigc_demo.ui.player import kept
@@ -21,8 +21,6 @@ from aigc_demo.ui.run import endpoint, run
 
 def publish(engine: Engine) -> None:
     """Add the endpoints to the page that is being built."""
-    if not is_there(engine):
-        return
 
     def sample(values: dict[str, Any], request: gr.Request) -> Iterator[tuple[list[FileData], list[dict[str, Any]]]]:
         for item in run(engine, GAN, values, request.session_hash or ""):
