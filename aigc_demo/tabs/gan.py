@@ -37,9 +37,9 @@ LIMITS = Words(
 )
 FORGE_TITLE = Words("Samples", "样本")
 FORGE_ABOUT = Words(
-    "Under each picture its seed and its score. The higher, the rather the detective takes it for real; only differences "
+    "Under each picture its score and its seed. The higher, the rather the detective takes it for real; only differences "
     "between scores mean anything. Select a picture to take its seed.",
-    "每张图片下方是种子和得分。得分越高，侦探越倾向于把它当作真图；只有得分之间的差异才有意义。选中一张图片即可沿用它的种子。",
+    "每张图片下方是得分和种子。得分越高，侦探越倾向于把它当作真图；只有得分之间的差异才有意义。选中一张图片即可沿用它的种子。",
 )
 WALK_TITLE = Words("Walk", "漫游")
 WALK_ABOUT = Words(
@@ -114,6 +114,7 @@ def _forge(engine: Engine, say: Catalogue) -> Part:
         with gr.Column(scale=3, min_width=320):
             pictures = gr.Gallery(
                 label=say(Words("Forged pictures", "伪造的图片")),
+                show_label=False,
                 elem_id="gan-pictures",
                 columns=6,
                 height="auto",
