@@ -15,10 +15,9 @@ from test_page_words import READ, english
 from tiny_latent import MAKERS
 
 from aigc_demo import animation, png
-from aigc_demo.generators import latent, latent_pictures
+from aigc_demo.generators import latent_pictures
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
-BESIDE = int(latent.VECTOR_MODEL != latent.SPATIAL_MODEL)
 """Models that walk beside the chosen one without being asked for."""
 SHOWN = "(at) => { const found = document.querySelector(at); return found && found.complete && found.naturalWidth; }"
 
@@ -114,14 +113,14 @@ def test_a_walk_is_played_and_saved(walker: Walker, tmp_path: Path) -> None:
     told = walker.walk(frames=7)
     assert told["Frames"] == "7"
     page = walker.page
-    assert page.locator("#walk-player figure img").count() == 2 + BESIDE, "the latents' way beside the pixels'"
+    assert page.locator("#walk-player figure img").count() == 3, "the latents' way beside the pixels'"
     page.locator("#walk-player .pl-slider").fill("3")
     assert page.inner_text("#walk-player output") == "Frame 4 of 7"
     before = page.get_attribute("#walk-player figure img", "src")
     page.keyboard.press("ArrowRight")
     assert page.inner_text("#walk-player output") == "Frame 5 of 7"
     assert page.get_attribute("#walk-player figure img", "src") != before
-    assert page.locator("#walk-player .pl-chart path").count() == 2 + BESIDE
+    assert page.locator("#walk-player .pl-chart path").count() == 3
     for form in animation.FORMATS:
         with page.expect_download() as download:
             page.get_by_role("button", name=f"Save {form.upper()}").click()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -17,8 +18,8 @@ from aigc_demo.device import MemoryMeter
 from aigc_demo.errors import Invalid
 from aigc_demo.generators.gan import MODEL, SEED, SHIPPED, TRUNCATION
 from aigc_demo.generators.gan_model import AT_ONCE, LAYERS, GanModel, images, tensor
-from aigc_demo.generators.picture_fields import check_picture, digest
-from aigc_demo.params import Data, Params, Range, Refused, Seed
+from aigc_demo.generators.picture_fields import check_pictures, digest
+from aigc_demo.params import Data, Params, Range, Seed
 from aigc_demo.results import Done, Step
 from aigc_demo.words import Words
 from aigc_demo.worker import Emit, on_worker
@@ -39,16 +40,6 @@ REACH = 2
 KINDS = "PNG, JPEG, WebP, GIF, BMP, TIFF"
 
 
-def check_pictures(value: Any) -> tuple[Image.Image, ...]:
-    """Up to 12 pictures."""
-    if not isinstance(value, list | tuple) or len(value) > MOST:
-        raise Refused(Words("must be at most {n} pictures", "最多为 {n} 张图片").format(n=MOST))
-    found = tuple(check_picture(one) for one in value)
-    if any(one is None for one in found):
-        raise Refused(Words("must all be pictures", "须全部为图片"))
-    return found  # type: ignore[return-value] # none of them is None
-
-
 @dataclass(frozen=True)
 class JudgeParams(Params):
     """Pictures of three kinds before one discriminator."""
@@ -59,7 +50,7 @@ class JudgeParams(Params):
         Data(
             Words("Real pictures", "真图"),
             Words("What the forged ones are measured against.", "用来与伪造图片比较。"),
-            checker=check_pictures,
+            checker=partial(check_pictures, fewest=0, most=MOST),
             shape=f"0–{MOST} × {KINDS}",
         ),
     ] = ()
@@ -68,7 +59,7 @@ class JudgeParams(Params):
         Data(
             Words("Your pictures", "你的图片"),
             Words("Judged beside them.", "一并鉴定。"),
-            checker=check_pictures,
+            checker=partial(check_pictures, fewest=0, most=MOST),
             shape=f"0–{MOST} × {KINDS}",
         ),
     ] = ()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -32,8 +33,8 @@ from aigc_demo.generators.latent_pictures import (
     squared,
     tensor,
 )
-from aigc_demo.generators.picture_fields import check_picture, digest
-from aigc_demo.params import Choice, Data, Params, Range, Refused, Seed, Switch, Text
+from aigc_demo.generators.picture_fields import check_picture, check_pictures, digest
+from aigc_demo.params import Choice, Data, Params, Range, Seed, Switch, Text
 from aigc_demo.pictures import changes
 from aigc_demo.results import Done, Step
 from aigc_demo.words import Words
@@ -46,7 +47,7 @@ LARGEST = 2048
 WEIGHTS = Path(__file__).parents[2] / "assets" / "weights"
 """Where the models that ship are."""
 SPATIAL_MODEL = "emoji-vae"
-VECTOR_MODEL = "emoji-morph" if (WEIGHTS / "emoji-morph" / "config.json").exists() else SPATIAL_MODEL
+VECTOR_MODEL = "emoji-morph"
 """What lies between pictures, or is drawn from noise, is worth seeing where the latent is a vector."""
 FEWEST, MOST = 2, 6
 """Pictures on a way."""
@@ -76,18 +77,6 @@ _SEED = Seed(
     Words("Seed", "随机种子"),
     Words("The same seed draws the same numbers. -1 draws one at random.", "相同的种子抽取相同的数。-1 表示随机抽取。"),
 )
-
-
-def check_pictures(value: Any) -> tuple[Image.Image, ...]:
-    """From 2 to 6 pictures, in order."""
-    if not isinstance(value, list | tuple) or not FEWEST <= len(value) <= MOST:
-        raise Refused(
-            Words("must be from {low} to {high} pictures", "须为 {low} 到 {high} 张图片").format(low=FEWEST, high=MOST)
-        )
-    found = tuple(check_picture(one) for one in value)
-    if any(one is None for one in found):
-        raise Refused(Words("must all be pictures", "须全部为图片"))
-    return found  # type: ignore[return-value] # none of them is None
 
 
 @dataclass(frozen=True)
@@ -137,7 +126,7 @@ class WalkParams(Params):
         Data(
             Words("Pictures", "图片"),
             Words("From two to six, in the order of the way.", "2 到 6 张，按经过的顺序。"),
-            checker=check_pictures,
+            checker=partial(check_pictures, fewest=FEWEST, most=MOST),
             shape=f"{FEWEST}–{MOST} × {KINDS}",
         ),
     ]

@@ -32,6 +32,18 @@ def check_picture(value: Any) -> Image.Image | None:
     raise Refused(Words("must be a picture", "须为图片"))
 
 
+def check_pictures(value: Any, fewest: int, most: int) -> tuple[Image.Image, ...]:
+    """Several, in order."""
+    if not isinstance(value, list | tuple) or not fewest <= len(value) <= most:
+        raise Refused(
+            Words("must be from {low} to {high} pictures", "须为 {low} 到 {high} 张图片").format(low=fewest, high=most)
+        )
+    found = tuple(picture for one in value if (picture := check_picture(one)) is not None)
+    if len(found) < len(value):
+        raise Refused(Words("must all be pictures", "须全部为图片"))
+    return found
+
+
 def check_mask(value: Any) -> Image.Image | None:
     """The same for a mask: mode "L", 255 where something is to be painted."""
     if isinstance(value, bytes):

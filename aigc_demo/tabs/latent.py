@@ -9,7 +9,7 @@ import gradio as gr
 from gradio.events import Dependency
 
 from aigc_demo.engine import Engine, Family
-from aigc_demo.generators.latent import SPATIAL_MODEL, VECTOR_MODEL, PriorParams, RebuildParams, WalkParams
+from aigc_demo.generators.latent import SPATIAL_MODEL, PriorParams, RebuildParams, WalkParams
 from aigc_demo.generators.latent_rows import PRIOR, REBUILD, WALK
 from aigc_demo.ui import facts, latent_page, model_choice, samples, section, uploads
 from aigc_demo.ui.clicks import PRIVATE
@@ -155,7 +155,7 @@ def _walk(engine: Engine, say: Catalogue, language: gr.Textbox) -> tuple[Part, g
             note = place_model(form, engine, WALK)
             beside = gr.Dropdown(
                 [(say(Words("Nothing", "无")), ""), *model_choice.model_choices(engine, WALK)],
-                value=SPATIAL_MODEL if SPATIAL_MODEL != VECTOR_MODEL else "",
+                value=SPATIAL_MODEL,
                 label=say(Words("Beside it", "对照模型")),
                 info=say(Words("Another model that walks the same way.", "走同一条路径的另一个模型。")),
                 elem_id="walk-beside",
