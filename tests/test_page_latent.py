@@ -18,7 +18,6 @@ from aigc_demo import animation, png
 from aigc_demo.generators import latent_pictures
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
-"""Models that walk beside the chosen one without being asked for."""
 SHOWN = "(at) => { const found = document.querySelector(at); return found && found.complete && found.naturalWidth; }"
 
 
