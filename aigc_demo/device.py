@@ -51,8 +51,15 @@ class Device:
         if self.kind == "cuda":
             import torch
 
-            return torch.cuda.mem_get_info()[0]
-        return min(_machine_memory().available, max(0, _container_limit() - self.memory_in_use()))
+            kept = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+            return torch.cuda.mem_get_info()[0] + kept  # torch gives its own cache out again before it asks for more
+        return self.free_machine_memory()
+
+    def free_machine_memory(self) -> int:
+        """Bytes that could be had now beside the device: where weights wait for their turn on it."""
+        import psutil
+
+        return min(_machine_memory().available, max(0, _container_limit() - psutil.Process().memory_info().rss))
 
     def memory_in_use(self) -> int:
         """Bytes that this process holds on the device: what torch allocated, or the process's resident size."""

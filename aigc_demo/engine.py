@@ -21,7 +21,7 @@ from typing import Any
 from aigc_demo import recipe
 from aigc_demo.device import DTYPES, Device, choose, is_out_of_memory
 from aigc_demo.errors import ModelUnavailable, OutOfMemory, Stopped
-from aigc_demo.models import GIB, ModelSpec, Residents
+from aigc_demo.models import GIB, ModelSpec, Residents, Way
 from aigc_demo.params import Params
 from aigc_demo.results import Done, Step
 from aigc_demo.settings import Settings
@@ -42,6 +42,8 @@ class Family:
     adopt: makes a spec for a model that is not a row, from its id, its name and its source.
     index: the file that makes a folder under models/ one of this family's, if `holds` says so of what it reads there.
     lighter: what to ask for when memory ran out. kin: the name of all families that run the same models.
+    sparing: (folder, device, spec) -> a way to load it that takes less of the device, where there is one.
+    room: (device, spec) -> bytes of the device that it works in, beside its weights.
     """
 
     name: str
@@ -54,6 +56,8 @@ class Family:
     holds: Callable[[Mapping[str, Any]], bool] = lambda _index: True
     lighter: Words = LESS
     kin: str = ""
+    sparing: Callable[[Path, Device, Any], Way | None] = lambda *_: None
+    room: Callable[[Device, Any], int] = lambda *_: 0
 
 
 class Engine:
@@ -133,13 +137,14 @@ class Engine:
         """A request from its model id to its result: steps of stage "fetch" and "load", then the family's own."""
         request = request.resolved()
         spec = self.spec(family, request.model)  # type: ignore[attr-defined] # every family's Params names its model
-        need = spec.memory_need(self.device)
-        self._refuse_what_cannot_fit(spec, need or 0)  # before gigabytes are fetched for nothing
+        self._refuse_what_cannot_fit(spec, spec.least_memory(self.device) or 0)  # before gigabytes are fetched
         found = yield from self._obtain(spec, stopped)
         with self._lock:  # cached_property computes twice where two threads come at once
             residents = self.residents
-        size = need or _file_bytes(found.folder)
-        self._refuse_what_cannot_fit(spec, size)
+        size = spec.memory_need(self.device) or _file_bytes(found.folder)
+        sparing = family.sparing(found.folder, self.device, spec)
+        self._refuse_what_cannot_fit(spec, sparing[0] if sparing else size)
+        ways = [(size, lambda: family.load(found.folder, self.device, spec)), *([sparing] if sparing else [])]
         if not residents.is_resident(spec.id):
             yield Step("load", 1, 1)
 
@@ -147,7 +152,7 @@ class Engine:
 
         def load_and_generate() -> Iterator[Step[Any] | Done[Any]]:
             nonlocal device
-            with residents.use(spec.id, size, lambda: family.load(found.folder, self.device, spec)) as model:
+            with residents.use(spec.id, *ways, room=family.room(self.device, spec)) as model:
                 device = _computed_in(self.device, model)
                 yield from family.generate(request, model, stopped)
 

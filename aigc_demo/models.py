@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +18,8 @@ from aigc_demo.weights import Source
 from aigc_demo.words import Words
 
 GIB = 2**30
+Way = tuple[int, Callable[[], Any]]
+"""A way to load a model: the bytes of the device that it takes, and how."""
 HEADROOM = 0.9
 """The share of the device's memory that models may fill; activations and everybody else need some too."""
 
@@ -28,7 +30,8 @@ class ModelSpec:
 
     id: what a request names it by. source: where its weights come from.
     parameters: how many numbers it has; download_bytes: what fetching it costs. None where unknown
-    until it has been fetched (a hub id typed by hand).
+    until it has been fetched (a hub id typed by hand). largest: the numbers of its largest part, where its parts can
+    take turns on a GPU.
     note: what a person should know before choosing it.
     defaults: settings that suit it better than the family's.
     """
@@ -41,14 +44,21 @@ class ModelSpec:
     download_bytes: int | None = None
     note: Words | None = None
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    largest: int | None = None
 
     def memory_need(self, device: Device) -> int | None:
         """Bytes for the weights alone on this device."""
         return None if self.parameters is None else self.parameters * device.bytes_per_number
 
+    def least_memory(self, device: Device) -> int | None:
+        """Bytes of weights that must be on this device at once."""
+        if self.largest is None or device.kind != "cuda":
+            return self.memory_need(device)
+        return self.largest * device.bytes_per_number
+
     def shortfall(self, device: Device) -> int:
         """By how many bytes this device is too small for it; 0 where it fits or nobody knows."""
-        return max(0, (self.memory_need(device) or 0) - int(device.total_memory() * HEADROOM))
+        return max(0, (self.least_memory(device) or 0) - int(device.total_memory() * HEADROOM))
 
 
 @dataclass
@@ -72,10 +82,11 @@ class Residents:
         self._there: OrderedDict[str, _Resident] = OrderedDict()
 
     @contextmanager
-    def use(self, key: str, size: int, load: Callable[[], Any]) -> Iterator[Any]:
-        """The model under `key`, loaded by `load()` if it is not resident; not evicted while in use.
+    def use(self, key: str, *ways: Way, room: int = 0) -> Iterator[Any]:
+        """The model under `key`, loaded if it is not resident; not evicted while in use.
 
-        size: bytes it needs. Raises `OutOfMemory` where it cannot fit beside the models in use.
+        ways: how to load it, the best first; the first that fits is taken. room: bytes that it works in, beside those
+        that it takes. Raises `OutOfMemory` where none fits beside the models in use.
         """
         with self._lock:
             resident = self._there.setdefault(key, _Resident())
@@ -85,8 +96,8 @@ class Residents:
             if resident.model is None:
                 with self._loading:
                     if resident.model is None:
-                        self._make_room(size)
-                        resident.model, resident.size = load(), size
+                        resident.size, load = self._make_room(ways, room)
+                        resident.model = load()
             yield resident.model
         finally:
             with self._lock:
@@ -99,26 +110,28 @@ class Residents:
         with self._lock:
             return key in self._there and self._there[key].model is not None
 
-    def _make_room(self, size: int) -> None:
+    def _make_room(self, ways: Sequence[Way], room: int) -> Way:
         with self._lock:
             idle = [key for key, r in self._there.items() if r.model is not None and not r.users]
             free = self.device.free_memory()
             held = sum(self._there[key].size for key in idle)
-            if size > free + held:
+            fitting = next((way for way in ways if way[0] + room <= free + held), None)
+            if fitting is None:
                 raise OutOfMemory(
                     Words(
                         "The model needs {need:.1f} GiB and {free:.1f} GiB are free. "
                         "Choose a smaller one, or wait until the other models have finished.",
                         "该模型需要 {need:.1f} GiB 内存，而可用的只有 {free:.1f} GiB。"
                         "请选择更小的模型，或等其他模型运行结束。",
-                    ).format(need=size / GIB, free=(free + held) / GIB)
+                    ).format(need=(ways[-1][0] + room) / GIB, free=(free + held) / GIB)
                 )
             evicted = []
             for key in idle:
-                if size <= free:
+                if fitting[0] + room <= free:
                     break
                 free += self._there[key].size
                 evicted.append(self._there.pop(key))
         if evicted:
             evicted.clear()
             self.device.release_cached_memory()
+        return fitting

@@ -14,7 +14,7 @@ from tiny_images import MAKERS, SIDE
 
 from aigc_demo.device import choose
 from aigc_demo.errors import Invalid, ModelDamaged, UserError
-from aigc_demo.generators import diffusion, diffusion_model, diffusion_noise, schedulers
+from aigc_demo.generators import diffusion_memory, diffusion_model, diffusion_noise, schedulers
 from aigc_demo.generators.diffusion import Frame, generate
 from aigc_demo.generators.diffusion_model import ImageModel
 from aigc_demo.generators.diffusion_params import ImageParams
@@ -202,7 +202,7 @@ def test_stopping_between_two_pictures_keeps_whole_ones(
 ) -> None:
     """Asked in the middle of the second of three, it is finished, pixel by pixel, and the third is not begun."""
     whole = pixels(finish(generate(ask(num_images=3), models["sd"])))
-    monkeypatch.setitem(diffusion.AT_ONCE, "cpu", SIDE * SIDE)
+    monkeypatch.setitem(diffusion_memory.AT_ONCE, "cpu", SIDE * SIDE)
     stop = Stop()
     run = generate(ask(num_images=3), models["sd"], stop)
     first = next(run)

@@ -66,7 +66,7 @@ class House:
             before()
             return Model(name, int(size * GIB), self.memory)
 
-        return self.residents.use(name, int(size * GIB), load)
+        return self.residents.use(name, (int(size * GIB), load))
 
     def visit(self, *names: str, size: float = 1) -> None:
         for name in names:

@@ -27,7 +27,7 @@ from test_page_images import (
 )
 
 from aigc_demo import png
-from aigc_demo.generators import diffusion
+from aigc_demo.generators import diffusion_memory
 from aigc_demo.generators.diffusion_axes import AXES
 from aigc_demo.ui import queued
 from aigc_demo.ui.images_page import ALREADY
@@ -232,7 +232,7 @@ def test_several_pictures_end_between_two(painter: Painter, monkeypatch: pytest.
         painter.begin("a cat")
         page.wait_for_selector(".fm-is-live")
         assert page.locator("#images-between-button").is_hidden(), "all three go through together"
-    monkeypatch.setitem(diffusion.AT_ONCE, "cpu", SIDE * SIDE)
+    monkeypatch.setitem(diffusion_memory.AT_ONCE, "cpu", SIDE * SIDE)
     with painter.made():
         painter.begin("a dog")
         page.wait_for_selector("#images-between-button", state="visible")

@@ -15,7 +15,7 @@ from tiny_images import MAKERS
 from aigc_demo.device import choose
 from aigc_demo.engine import Engine
 from aigc_demo.errors import Invalid, Stopped
-from aigc_demo.generators import diffusion_model, diffusion_noise, diffusion_travel
+from aigc_demo.generators import diffusion_memory, diffusion_model, diffusion_noise, diffusion_travel
 from aigc_demo.generators.diffusion import generate
 from aigc_demo.generators.diffusion_model import ImageModel
 from aigc_demo.generators.diffusion_params import ImageParams
@@ -107,7 +107,7 @@ def test_guidance_off_travels_too(models: dict[str, ImageModel]) -> None:
 
 # Stop keeps whole frames, and ends within a step.
 def test_stop_keeps_whole_frames(models: dict[str, ImageModel], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(diffusion_travel.AT_ONCE, "cpu", 16 * 16)
+    monkeypatch.setitem(diffusion_memory.AT_ONCE, "cpu", 16 * 16)
     asked = TravelParams(prompt="a cat\na dog", frames=6, **STEPS)
     seen: list[Step[Any]] = []
     run = travel(asked, models["sd"], lambda: len(seen) > 4)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from aigc_demo.device import MemoryMeter
 from aigc_demo.errors import Invalid, Stopped
 from aigc_demo.generators import diffusion_noise
+from aigc_demo.generators.diffusion_memory import at_once, decode_frugally, spared
 from aigc_demo.generators.diffusion_model import TEXT, ImageModel, unread
 from aigc_demo.generators.diffusion_params import LARGEST, ImageParams
 from aigc_demo.generators.diffusion_watch import Frame, Watch
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
 
 UNREAD_TOLD = 500
 """Characters of what fell off a prompt that a recipe holds."""
-AT_ONCE = {"cpu": 512 * 512, "mps": 512 * 512, "cuda": 4 * 1024 * 1024}
-"""Pixels of the pictures that go through the denoiser together; more go in turns."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +69,21 @@ def generate(
     is kept as a preview. Its `between`, where it has one (`worker.Stop`), is asked between pictures. previews: whether
     the steps hold a look inside. Raises `Invalid` where model and request do not go together.
     """
-    return on_worker(lambda emit: _draw(request, model, stopped, previews, emit), name="denoise")
+
+    def draw(emit: Emit[Any]) -> None:
+        with model.running(request.task, request.scheduler, lambda: emit(Step("wait", 0, None))) as pipeline:
+            _draw(request, model, pipeline, stopped, previews, emit)
+
+    return on_worker(draw, name="denoise")
 
 
 def _draw(
-    request: ImageParams, model: ImageModel, stopped: Callable[[], bool], previews: bool, emit: Emit[Any]
+    request: ImageParams,
+    model: ImageModel,
+    pipeline: Any,
+    stopped: Callable[[], bool],
+    previews: bool,
+    emit: Emit[Any],
 ) -> None:
     import torch
 
@@ -88,10 +97,10 @@ def _draw(
                 "{steps} 步乘以重绘幅度 {strength:g} 后一步不剩。请提高其中之一。",
             ).format(steps=request.num_inference_steps, strength=request.strength)
         )
-    pipeline = model.run(request.task, request.scheduler)
     takes = model.takes(request.task)
     seeds = [(max(request.seed, 0) + n) % SEED_LIMIT for n in range(request.num_images)]
-    together = max(1, AT_ONCE[model.device.kind] // (width * height))
+    together = at_once(model.device, width, height)
+    decoded = decode_frugally(pipeline, model.device, width, height, min(together, len(seeds)))
     words = styled(request.prompt, request.style)
     guidance = request.guidance_scale if model.guided else 0.0
     told = tell(model.encoded, pipeline, words, request.negative_prompt, guidance)
@@ -160,6 +169,7 @@ def _draw(
                 "peak_memory_bytes": meter.peak,
                 "finish": finish,
                 "pipeline": type(pipeline).__name__,
+                **spared(decoded, model.turns is not None),
                 "unread": rest[:UNREAD_TOLD],
                 **({"weights": told.weights} if told.weights else {}),
                 **({"seen": [asdict(verdict) for verdict in seen]} if seen else {}),

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from aigc_demo.errors import Invalid, ModelUnavailable, Stopped
-from aigc_demo.generators.diffusion import AT_ONCE
 from aigc_demo.generators.diffusion_axes import AXES, MODEL, MOST, NONE, WORDS, Axis, GridParams, axis, too_many
+from aigc_demo.generators.diffusion_memory import AT_ONCE
 from aigc_demo.generators.diffusion_params import ImageParams
 from aigc_demo.results import Done, Step
 from aigc_demo.words import Words

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from aigc_demo.device import Device, is_out_of_memory
 from aigc_demo.errors import Invalid, ModelDamaged
 from aigc_demo.generators import schedulers, witness
+from aigc_demo.generators.diffusion_memory import taking_turns
 from aigc_demo.generators.prompt_embeds import Encoded
 from aigc_demo.generators.prompt_tokens import TOKENIZERS, read, rooms_of
 from aigc_demo.generators.quiet import hush
@@ -39,7 +42,8 @@ TASK_NAMES = {
 class ImageModel:
     """pipeline: as loaded, never run itself. classes: task -> pipeline class. side, multiple: of its pictures, in pixels;
     sides must be divisible by the latter. guided: whether guidance does anything; distilled models have it built in.
-    witness: who says what a picture shows, where the folder holds one."""
+    witness: who says what a picture shows, where the folder holds one. turns: held by the run that has the device, where
+    the parts wait in the machine's memory for their turn on it."""
 
     pipeline: Any
     device: Device
@@ -49,12 +53,23 @@ class ImageModel:
     guided: bool = True
     projection: Projection | None = None
     witness: Witness | None = None
+    turns: threading.Lock | None = None
     taken: dict[str, frozenset[str]] = field(default_factory=dict)
     encoded: Encoded = field(default_factory=Encoded)
 
     @property
     def scheduler_config(self) -> dict[str, Any]:
         return dict(self.pipeline.scheduler.config)
+
+    @contextmanager
+    def running(self, task: str, scheduler: str, waiting: Callable[[], None]) -> Iterator[Any]:
+        """A pipeline for one run, on the device while it runs. waiting: called while another run has the device."""
+        pipeline = self.run(task, scheduler)
+        if self.turns is None:
+            yield pipeline
+            return
+        with taking_turns(pipeline, self.turns, self.device.kind, waiting):
+            yield pipeline
 
     def run(self, task: str, scheduler: str) -> Any:
         """A pipeline for one run: the shared weights, a scheduler of its own."""
@@ -123,10 +138,11 @@ def neighbourhoods(latents: torch.Tensor) -> torch.Tensor:
     return torch.cat([rows, torch.ones(len(rows), 1)], 1)
 
 
-def load(folder: Path, device: Device, side: int | None = None, guided: bool = True) -> ImageModel:
+def load(folder: Path, device: Device, side: int | None = None, guided: bool = True, turns: bool = False) -> ImageModel:
     """A diffusers pipeline folder, on the device. Raises `ModelDamaged` where it is not one that makes pictures.
 
-    side: where the model learnt another one than its configuration says.
+    side: where the model learnt another one than its configuration says. turns: its parts stay in the machine's memory,
+    and each is on the device only while it works.
     """
     hush("transformers", "diffusers")
     from diffusers import DiffusionPipeline
@@ -156,8 +172,14 @@ def load(folder: Path, device: Device, side: int | None = None, guided: bool = T
                 "“{name}”是 {kind}，不能根据文字生成图片。",
             ).format(name=folder.name, kind=type(pipeline).__name__)
         )
-    pipeline = pipeline.to(device.kind)
+    if not turns:
+        pipeline = pipeline.to(device.kind)
+    elif getattr(pipeline, "vae", None) is not None:
+        pipeline.vae.to(device.kind)  # the previews are fitted by it
     scale = int(getattr(pipeline, "vae_scale_factor", 8))
+    projection = fit_projection(pipeline, scale)
+    if turns:
+        pipeline.to("cpu", silence_dtype_warnings=True)
     return ImageModel(
         pipeline,
         device,
@@ -165,8 +187,9 @@ def load(folder: Path, device: Device, side: int | None = None, guided: bool = T
         _multiple(pipeline, scale),
         side or _sample_size(pipeline) * scale,
         guided,
-        fit_projection(pipeline, scale),
+        projection,
         seer,
+        threading.Lock() if turns else None,
     )
 
 

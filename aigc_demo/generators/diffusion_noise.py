@@ -52,4 +52,4 @@ def varied(pipeline: Any, pairs: list[tuple[int, int]], strength: float, width: 
     for pair in pairs:
         a, b = (noise(pipeline, seed, width, height) for seed in pair)
         found.append(paths.slerp(a.double(), b.double(), strength).to(a.dtype))
-    return torch.cat(found).to(pipeline.device)
+    return torch.cat(found).to(pipeline._execution_device)

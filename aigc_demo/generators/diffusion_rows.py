@@ -11,11 +11,12 @@ from typing import Any
 from aigc_demo.device import Device
 from aigc_demo.engine import Family
 from aigc_demo.generators.diffusion import generate
+from aigc_demo.generators.diffusion_memory import in_turns, room
 from aigc_demo.generators.diffusion_model import ImageModel, load
 from aigc_demo.generators.diffusion_params import SHIPPED, ImageParams
 from aigc_demo.generators.diffusion_travel import TravelParams, travel
 from aigc_demo.generators.schedulers import OWN, SCHEDULERS, suiting
-from aigc_demo.models import ModelSpec
+from aigc_demo.models import ModelSpec, Way
 from aigc_demo.params import Params
 from aigc_demo.weights import Source
 from aigc_demo.words import Words
@@ -64,6 +65,7 @@ UNKNOWN = Words(
 )
 UNKNOWN_DEFAULTS = {"num_inference_steps": 20, "guidance_scale": 4.0, "scheduler": OWN}
 """For a model of which nothing is known: nobody should keep the two steps of a distilled one."""
+UNKNOWN_SIDE = 1024
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,7 @@ ROWS = (
         _fast(2),
         side=512,
         guided=False,
+        largest=865_910_724,
     ),
     ImageSpec(
         "sdxl-turbo",
@@ -117,6 +120,7 @@ ROWS = (
         _fast(2),
         side=512,
         guided=False,
+        largest=2_567_463_684,
     ),
     ImageSpec(
         "sd-1.5",
@@ -128,6 +132,7 @@ ROWS = (
         CLASSIC,
         {"num_inference_steps": 25, "guidance_scale": 7.5, "scheduler": "dpmpp_2m"},
         side=512,
+        largest=859_520_964,
     ),
     ImageSpec(
         "sdxl",
@@ -139,6 +144,7 @@ ROWS = (
         CLASSIC,
         {"num_inference_steps": 25, "guidance_scale": 5.0, "scheduler": "dpmpp_2m_karras"},
         side=1024,
+        largest=2_567_463_684,
     ),
     ImageSpec(
         "sana-sprint",
@@ -152,6 +158,7 @@ ROWS = (
         samplers=(OWN,),
         side=1024,
         varies=False,
+        largest=2_614_341_888,
     ),
     ImageSpec(
         "flux-schnell",
@@ -166,6 +173,7 @@ ROWS = (
         side=1024,
         guided=False,
         varies=False,
+        largest=11_901_408_320,
     ),
     ImageSpec(
         "z-image-turbo",
@@ -180,6 +188,7 @@ ROWS = (
         side=1024,
         guided=False,
         varies=False,
+        largest=6_155_000_000,
     ),
 )
 MODELS: dict[str, ImageSpec] = {row.id: row for row in ROWS}
@@ -206,6 +215,12 @@ def _load(folder: Path, device: Device, spec: ImageSpec) -> ImageModel:
     return load(folder, device, spec.side, spec.guided)
 
 
+def _sparing(folder: Path, device: Device, spec: ImageSpec) -> Way | None:
+    """Its parts in turns: slower, for each is moved to the GPU and back in every run."""
+    least = in_turns(folder, device)
+    return None if least is None else (least, lambda: load(folder, device, spec.side, spec.guided, turns=True))
+
+
 def _family(name: str, params: type[Params], generate: Callable[..., Any]) -> Family:
     return Family(
         name=name,
@@ -216,6 +231,8 @@ def _family(name: str, params: type[Params], generate: Callable[..., Any]) -> Fa
         adopt=_adopt,
         index="model_index.json",
         kin="images",
+        sparing=_sparing,
+        room=lambda device, spec: room(device, spec.side or UNKNOWN_SIDE),
         lighter=Words(
             "Make smaller pictures or fewer at once, or choose a smaller model.",
             "请减小图片尺寸或减少图片数量，或选择更小的模型。",

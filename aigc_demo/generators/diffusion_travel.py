@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from aigc_demo.device import MemoryMeter
 from aigc_demo.errors import Invalid, Stopped
 from aigc_demo.generators import diffusion_noise, paths
-from aigc_demo.generators.diffusion import AT_ONCE, Halt, arguments_of, size
+from aigc_demo.generators.diffusion import Halt, arguments_of, size
+from aigc_demo.generators.diffusion_memory import at_once, decode_frugally, spared
 from aigc_demo.generators.diffusion_model import TEXT, ImageModel
 from aigc_demo.generators.diffusion_params import ImageParams
 from aigc_demo.generators.prompt_embeds import Embeddings, tell
@@ -97,16 +98,22 @@ def travel(
     request: with its seeds drawn; its picture, mask and number of pictures count for nothing. stopped: asked after
     every step; whole frames are kept. Raises `Invalid` where the model's words or noise cannot be looked into.
     """
-    return on_worker(lambda emit: _travel(request, model, stopped, emit), name="travel")
+
+    def go(emit: Emit[Any]) -> None:
+        with model.running(TEXT, request.scheduler, lambda: emit(Step("wait", 0, None))) as pipeline:
+            _travel(request, model, pipeline, stopped, emit)
+
+    return on_worker(go, name="travel")
 
 
-def _travel(request: TravelParams, model: ImageModel, stopped: Callable[[], bool], emit: Emit[Any]) -> None:
+def _travel(
+    request: TravelParams, model: ImageModel, pipeline: Any, stopped: Callable[[], bool], emit: Emit[Any]
+) -> None:
     import torch
 
     begun = time.perf_counter()
     meter = MemoryMeter(model.device)
     width, height = size(request, model)
-    pipeline = model.run(TEXT, request.scheduler)
     takes = model.takes(TEXT)
     _check(request, pipeline)
     steps_made = 0
@@ -120,7 +127,8 @@ def _travel(request: TravelParams, model: ImageModel, stopped: Callable[[], bool
             raise Halt
         return {}
 
-    together = max(1, AT_ONCE[model.device.kind] // (width * height))
+    together = at_once(model.device, width, height)
+    decoded = decode_frugally(pipeline, model.device, width, height, min(together, request.frames))
 
     def left(done: int) -> int:
         """Steps that are still to be made, those of the batch in hand included."""
@@ -161,6 +169,7 @@ def _travel(request: TravelParams, model: ImageModel, stopped: Callable[[], bool
                 "height": height,
                 "frames_per_second": len(frames) / total,
                 "peak_memory_bytes": meter.peak,
+                **spared(decoded, model.turns is not None),
                 "finish": finish,
                 **next(({"weights": each.weights} for each in told if each.weights), {}),
             },
@@ -216,5 +225,5 @@ def _around(pipeline: Any, part: list[int], request: TravelParams, width: int, h
     turns = [2 * math.pi * n / request.frames for n in part]
     found = torch.cat([math.cos(turn) * a + math.sin(turn) * b for turn in turns])
     return found.to(pipeline.unet.dtype if hasattr(pipeline, "unet") else pipeline.transformer.dtype).to(
-        pipeline.device
+        pipeline._execution_device
     )

@@ -29,6 +29,7 @@ UNWEIGHED = Words(
 STAGES = {
     "fetch": Words("Getting the model", "正在获取模型"),
     "load": Words("Loading the model into memory", "正在把模型装入内存"),
+    "wait": Words("Waiting for this model's turn on the GPU", "正在等待该模型轮到使用 GPU"),
     "prefill": Words("Reading the prompt", "正在读取提示词"),
     "decode": Words("Writing", "正在书写"),
     "denoise": Words("Painting", "正在绘制"),
@@ -113,12 +114,26 @@ def image_facts(recipe: Mapping[str, Any], language: str) -> str:
             (Words("Decoding", "解码"), _number(timings, "decode", seconds)),
             (Words("In all", "总计"), _number(timings, "total", seconds)),
             (Words("Peak memory", "内存峰值"), _number(figures, "peak_memory_bytes", "{:.2f} GiB", 1 / GIB)),
+            (Words("To save memory", "为节省内存"), _spared(figures, language)),
             (Words("Seed", "随机种子"), str(settings.get("seed", ""))),
             (Words("emoji-clip sees", "emoji-clip 看到"), _seen(figures, language)),
             (Words("Ended by", "结束原因"), finish.to(language) if finish else ""),
         ],
         language,
     )
+
+
+SPARED = {
+    "in_turns": Words("the model's parts took turns on the GPU", "模型各部分轮流使用 GPU"),
+    "one by one": Words("decoded one by one", "逐张解码"),
+    "in tiles": Words("decoded in tiles", "分块解码"),
+}
+
+
+def _spared(figures: Mapping[str, Any], language: str) -> str:
+    told = ["in_turns"] if figures.get("in_turns") is True else []
+    told += [str(figures.get("decoded", ""))]
+    return Words("; ", "；").to(language).join(SPARED[what].to(language) for what in told if what in SPARED)
 
 
 def caption(recipe: Mapping[str, Any]) -> str:
