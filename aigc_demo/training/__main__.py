@@ -1,4 +1,4 @@
-"""The command line: `data`, `evaluate`, `examples`, or one model's name. It drives generators and writes what they say."""
+"""The command line: `data`, `evaluate`, `examples`, `map`, or one model's name. It drives generators and writes what they say."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return evaluate.main(options)
         if options.command == "examples":
             return _examples(options)
+        if options.command == "map":
+            return _map(options)
         return _train(options)
     except UserError as error:
         print(f"\n{error.words.en}\n{error.words.zh}", file=sys.stderr)
@@ -53,6 +55,10 @@ def _parser() -> argparse.ArgumentParser:
     shown.add_argument("--weights", type=Path, default=splits.ASSETS / "weights")
     shown.add_argument("--out", type=Path, default=splits.ASSETS / "examples")
     shown.add_argument("--cache", type=Path)
+    mapped = commands.add_parser("map", help="draw the map of the emoji-morph in --weights")
+    mapped.add_argument("--weights", type=Path, default=splits.ASSETS / "weights")
+    mapped.add_argument("--out", type=Path, default=splits.ASSETS / "morph-map")
+    mapped.add_argument("--cache", type=Path)
     for name in registry.MODELS:
         model = commands.add_parser(name, help=f"train {name}")
         model.add_argument("--preset", choices=registry.PRESETS, default="cpu")
@@ -109,6 +115,13 @@ def _examples(options: argparse.Namespace) -> int:
         print(examples.morphs(options.weights, pack, split, options.out))
     if (options.weights / "emoji-gan").exists():
         print(examples.sampled(options.weights, options.out))
+    return 0
+
+
+def _map(options: argparse.Namespace) -> int:
+    from aigc_demo.training import morph_map
+
+    print(morph_map.main(options.weights, data.load(options.cache), splits.load(), options.out))
     return 0
 
 
