@@ -72,7 +72,7 @@ class Walker:
         )
 
     def walk(self, **settings: Any) -> dict[str, str]:
-        self.section("Between pictures|图片之间")
+        self.section("Between|图片之间")
         self.page.wait_for_function("document.querySelectorAll('#walk-images img').length === 3", timeout=PATIENCE)
         self.choose("walk", "./vector")
         for name, value in settings.items():
@@ -134,7 +134,7 @@ def test_a_walk_is_played_and_saved(walker: Walker, tmp_path: Path) -> None:
 
     # dropped back, a film restores the form that made it
     walker.set("walk-frames", 30)
-    walker.section("Draw from noise")
+    walker.section("From noise")
     with page.expect_file_chooser() as chooser:
         page.click("#latent-drop")
     chooser.value.set_files(tmp_path / "walk.mp4")
@@ -145,7 +145,7 @@ def test_a_walk_is_played_and_saved(walker: Walker, tmp_path: Path) -> None:
 
 # One way through pixels, a spatial latent and a vector latent, frame by frame: that is what the tab is about.
 def test_another_model_walks_the_same_way(walker: Walker) -> None:
-    walker.section("Between pictures")
+    walker.section("Between")
     box = walker.page.locator("#walk-beside input")
     box.fill("./kl")
     box.press("Enter")
@@ -175,7 +175,7 @@ def test_stop_keeps_the_frames(walker: Walker, monkeypatch: pytest.MonkeyPatch) 
 
     page_seen: list[int] = []
     monkeypatch.setattr("aigc_demo.generators.latent.decoded", slow)
-    walker.section("Between pictures")
+    walker.section("Between")
     walker.choose("walk", "./vector")
     walker.set("walk-frames", 600)
     walker.begin("walk")
@@ -188,7 +188,7 @@ def test_stop_keeps_the_frames(walker: Walker, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_noise_is_decoded(walker: Walker) -> None:
-    walker.section("Draw from noise")
+    walker.section("From noise")
     walker.choose("prior", "./kl")
     walker.set("prior-num_images", 3)
     walker.begin("prior")

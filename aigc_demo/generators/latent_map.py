@@ -283,7 +283,7 @@ def save(chart: LatentMap, folder: Path) -> None:
     from safetensors.numpy import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
-    small = {"latents": chart.latents.astype(np.float16), "ends": chart.ends}
+    small = {"latents": chart.latents.astype(np.float16), "ends": np.ascontiguousarray(chart.ends)}
     names = ("places", "centre", "write", "read", "words", "stretch")
     small |= {name: np.ascontiguousarray(getattr(chart, name), np.float32) for name in names}
     save_file(small, folder / TENSORS)

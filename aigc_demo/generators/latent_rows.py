@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from aigc_demo.device import Device
 from aigc_demo.engine import Family
+from aigc_demo.errors import ModelUnavailable
 from aigc_demo.generators.latent import (
+    VECTOR_MODEL,
     WEIGHTS,
     PriorParams,
     RebuildParams,
@@ -18,9 +20,11 @@ from aigc_demo.generators.latent import (
     rebuild,
     walk,
 )
+from aigc_demo.generators.latent_map import LatentMap, MapParams, Point, decode_point, of_weights
 from aigc_demo.generators.latent_model import LatentModel, is_autoencoder, load
 from aigc_demo.models import ModelSpec
 from aigc_demo.params import Params
+from aigc_demo.results import Done, Step
 from aigc_demo.weights import Source
 from aigc_demo.words import Words
 
@@ -121,6 +125,27 @@ def _family(name: str, params: type[Params], generate: Callable[..., Any]) -> Fa
     )
 
 
+NO_MAP = Words(
+    "There is no map of these weights of {model}. Make it: python -m aigc_demo.training map",
+    "没有与 {model} 当前权重对应的地图。请重新生成：python -m aigc_demo.training map",
+).format(model=VECTOR_MODEL)
+
+
+def chart() -> LatentMap | None:
+    """The map that ships, if it is of the weights that ship."""
+    return of_weights(WEIGHTS / VECTOR_MODEL)
+
+
+def _point(
+    request: MapParams, model: LatentModel, stopped: Callable[[], bool] = lambda: False
+) -> Iterator[Step[Any] | Done[Point]]:
+    found = chart()
+    if found is None:
+        raise ModelUnavailable(NO_MAP)
+    yield from decode_point(request, model, found, stopped)
+
+
 REBUILD = _family("rebuild", RebuildParams, rebuild)
 WALK = _family("walk", WalkParams, walk)
 PRIOR = _family("prior", PriorParams, draw_prior)
+MAP = _family("map", MapParams, _point)

@@ -9,11 +9,13 @@ import gradio as gr
 from gradio.events import Dependency
 
 from aigc_demo.engine import Engine, Family
+from aigc_demo.generators import latent_rows
 from aigc_demo.generators.latent import SPATIAL_MODEL, PriorParams, RebuildParams, WalkParams
-from aigc_demo.generators.latent_rows import PRIOR, REBUILD, WALK
+from aigc_demo.generators.latent_rows import MAP, PRIOR, REBUILD, WALK
 from aigc_demo.ui import facts, latent_page, model_choice, samples, section, uploads
 from aigc_demo.ui.clicks import PRIVATE
 from aigc_demo.ui.form import Form
+from aigc_demo.ui.latent_map import latent_map
 from aigc_demo.ui.latent_page import Update
 from aigc_demo.ui.model_choice import place_model
 from aigc_demo.ui.player import player
@@ -28,14 +30,15 @@ ABOUT = Words(
     "hold is lost; what lies between two sets of them is a picture as well.",
     "编码器把图片变成少量数字，解码器把数字变成图片。数字装不下的会丢失；两组数字之间的点，同样是一幅图片。",
 )
-REBUILD_TITLE = Words("Encode and rebuild", "编码与重建")
-WALK_TITLE = Words("Between pictures", "图片之间")
+REBUILD_TITLE = Words("Rebuild", "重建")
+WALK_TITLE = Words("Between", "图片之间")
 WALK_ABOUT = Words(
     "Every frame is a point of the latent space, decoded. Beside it the same way through the pixels: where both look "
     "alike, the latent has learnt no better way.",
     "每一帧都是潜空间中的一个点经解码而来。旁边是经过像素的同一条路径：两者看起来相同之处，潜空间并没有学到更好的路。",
 )
-PRIOR_TITLE = Words("Draw from noise", "从噪声抽取")
+MAP_TITLE = Words("Walk the map", "在地图上漫步")
+PRIOR_TITLE = Words("From noise", "从噪声抽取")
 
 
 PRIOR_ABOUT = Words(
@@ -54,6 +57,7 @@ def build(engine: Engine, say: Catalogue, language: gr.Textbox, arrived: Depende
                 rebuilt, picture, offered = _rebuild(engine, say)
             with gr.Tab(say(WALK_TITLE), id=WALK.name):
                 walked, way, more = _walk(engine, say, language)
+            chart = _map(engine, say)
             with gr.Tab(say(PRIOR_TITLE), id=PRIOR.name):
                 drawn = _prior(engine, say)
         drop = gr.UploadButton(
@@ -82,12 +86,15 @@ def build(engine: Engine, say: Catalogue, language: gr.Textbox, arrived: Depende
     def restore(file: Any, chosen: str) -> dict[Any, Any]:
         with told_in(chosen):
             family, settings = latent_page.restore(uploads.read(file) or b"")
+            if family is MAP:
+                return {sections: gr.Tabs(selected=MAP.name), chart: {"settings": settings}}
             part = parts[family.name]
             said = facts.note(latent_page.RESTORED.to(chosen))
             values = {part.form.components[name]: value for name, value in settings.items()}
             return {sections: gr.Tabs(selected=family.name), **part.paint(Update(status=said)), **values}
 
     painted = [part for one in parts.values() for part in (*one.form.inputs, *one.painted)]
+    painted += [chart] if chart else []
     drop.upload(restore, [drop, language], [sections, *painted], **PRIVATE)
 
     more.pick(listener(add, [language, way]), [language, way], [way], **PRIVATE)
@@ -167,6 +174,15 @@ def _walk(engine: Engine, say: Catalogue, language: gr.Textbox) -> tuple[Part, g
                 form.place("easing")
                 form.place("size")
     return Part(form, make, stop, note, {"player": frames, "status": status}), way, more
+
+
+def _map(engine: Engine, say: Catalogue) -> gr.HTML | None:
+    """The section, where there is a map of the weights that ship."""
+    found = latent_rows.chart()
+    if found is None:
+        return None
+    with gr.Tab(say(MAP_TITLE), id=MAP.name):
+        return latent_map(engine, found, elem_id="latent-map")
 
 
 def _prior(engine: Engine, say: Catalogue) -> Part:

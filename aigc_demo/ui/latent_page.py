@@ -13,7 +13,7 @@ from aigc_demo import png
 from aigc_demo.engine import Engine, Family
 from aigc_demo.errors import Invalid
 from aigc_demo.generators.latent import MOST, Rebuilt, Walked
-from aigc_demo.generators.latent_rows import PRIOR, REBUILD, WALK, LatentSpec
+from aigc_demo.generators.latent_rows import MAP, NO_MAP, PRIOR, REBUILD, WALK, LatentSpec, chart
 from aigc_demo.results import Done
 from aigc_demo.ui import facts, player, uploads
 from aigc_demo.ui.model_choice import Rows
@@ -100,7 +100,7 @@ def walk(engine: Engine, values: dict[str, Any], language: str, session: str) ->
     )
 
 
-FAMILIES = {family.name: family for family in (REBUILD, WALK, PRIOR)}
+FAMILIES = {family.name: family for family in (REBUILD, WALK, PRIOR, MAP)}
 
 
 def restore(data: bytes) -> tuple[Family, dict[str, Any]]:
@@ -109,6 +109,8 @@ def restore(data: bytes) -> tuple[Family, dict[str, Any]]:
     if found.family not in FAMILIES:
         raise Invalid(Words("This recipe is not for the latent space.", "该配方不是潜空间的配方。"))
     family = FAMILIES[found.family]
+    if family is MAP and chart() is None:
+        raise Invalid(NO_MAP)
     given = {"image": None, "images": [Image.new("RGB", (1, 1))] * 2}
     own = {name: value for name, value in found.settings.items() if name not in given}
     needed = {name: value for name, value in given.items() if name in family.params.markers()}
