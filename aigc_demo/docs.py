@@ -9,6 +9,7 @@ from aigc_demo.generators.diffusion_params import ImageParams
 from aigc_demo.generators.diffusion_rows import IMAGES, ImageSpec
 from aigc_demo.generators.gan import SampleParams, WalkGanParams
 from aigc_demo.generators.latent import RebuildParams, WalkParams
+from aigc_demo.generators.latent_map import MapParams
 from aigc_demo.generators.latent_rows import REBUILD, LatentSpec
 from aigc_demo.generators.text import TextParams
 from aigc_demo.generators.text_rows import TEXT, TextSpec
@@ -135,6 +136,7 @@ TABLES = {
     "image_models": image_models,
     "reconstruct_parameters": lambda language: parameters(RebuildParams, language),
     "interpolate_parameters": lambda language: parameters(WalkParams, language),
+    "map_parameters": lambda language: parameters(MapParams, language),
     "latent_models": latent_models,
     "sample_parameters": lambda language: parameters(SampleParams, language),
     "walk_parameters": lambda language: parameters(WalkGanParams, language),

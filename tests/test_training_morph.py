@@ -187,3 +187,34 @@ def test_the_examples_are_drawn(weights: Path, tmp_path: Path) -> None:
     path = examples.morphs(weights, toys, toy.split(toys), tmp_path)
     assert path.name == "emoji-morph.webp"
     assert path.stat().st_size
+
+
+# The command that draws the map, from pictures to the file that the page reads; and what a direction is made from.
+def test_a_map_is_drawn_and_comes_back(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import numpy as np
+
+    from aigc_demo.generators import latent_map
+    from aigc_demo.training import morph_map
+    from aigc_demo.words import Words
+
+    toys = {
+        "red": latent_map.Word(Words("red", "红"), "red"),
+        "disc": latent_map.Word(Words("disc", "盘"), "disc", "gold"),
+    }
+    for module in (latent_map, morph_map):
+        monkeypatch.setattr(module, "WORDS", toys)
+    pack = toy.pack()
+    vae = shipped.load_morph(weights / "emoji-morph")
+    made = morph_map.build(vae, "digest", pack, toy.split(pack), kept=12)
+    assert made.counts == {"red": (20, 60), "disc": (4, 16)}, "held-out families are in no direction"
+    latent_map.save(made, tmp_path)
+    found = latent_map.load(tmp_path)
+    assert [one.slug for one in found.known] == [one.slug for one in made.known]
+    for name in ("latents", "places", "words", "ends", "read", "write"):
+        np.testing.assert_allclose(getattr(found, name), getattr(made, name), atol=1e-4)
+    np.testing.assert_allclose(made.read @ made.write.T, np.eye(6), atol=1e-6)
+    np.testing.assert_allclose(made.places.std(0), 1, atol=1e-6)
+    pictures = canvas.white(canvas.shelf(pack.pixels, SIDE))
+    slug = found.known[0].slug
+    at = pack.places()[slug, "noto"]
+    np.testing.assert_allclose(morph.encode(vae, pictures[at : at + 1])[0].numpy(), found.latents[0], atol=5e-3)

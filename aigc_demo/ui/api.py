@@ -16,7 +16,7 @@ from aigc_demo.engine import Engine
 from aigc_demo.errors import Invalid
 from aigc_demo.generators.diffusion_rows import IMAGES
 from aigc_demo.generators.gan_rows import GAN
-from aigc_demo.generators.latent_rows import REBUILD, WALK
+from aigc_demo.generators.latent_rows import MAP, REBUILD, WALK
 from aigc_demo.generators.text_rows import TEXT
 from aigc_demo.generators.tokens import TextResult
 from aigc_demo.results import Done
@@ -130,6 +130,25 @@ def publish(engine: Engine) -> None:
         ),
         api_name="interpolate_latents",
         concurrency_id=WALK.name,
+        concurrency_limit=engine.settings.concurrency,
+    )
+
+    def decode(values: dict[str, Any], request: gr.Request) -> Iterator[tuple[FileData, dict[str, Any]]]:
+        for item in run(engine, MAP, values, request.session_hash or ""):
+            if isinstance(item, Done):
+                yield _file(png.write(item.value.picture, item.recipe), "aigc-map.png"), item.recipe
+
+    gr.api(
+        endpoint(
+            MAP,
+            "Decode a point of emoji-morph's latent space: a place of its map or a sum of the map's pictures, with components "
+            "and words added. Gives the PNG file and the recipe, whose figures name the nearest pictures of the map.",
+            tuple[FileData, dict],
+            decode,
+            name="decode_latent_point",
+        ),
+        api_name="decode_latent_point",
+        concurrency_id=MAP.name,
         concurrency_limit=engine.settings.concurrency,
     )
 
