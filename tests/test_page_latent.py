@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from test_page_words import READ, english
 from tiny_latent import MAKERS
 
 from aigc_demo import animation, png
-from aigc_demo.generators import latent_pictures
+from aigc_demo.generators import latent_pictures, latent_rows
+from aigc_demo.ui import latent_map
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 SHOWN = "(at) => { const found = document.querySelector(at); return found && found.complete && found.naturalWidth; }"
@@ -208,4 +210,89 @@ def test_a_chinese_phone_walks(browser: Any, site: Site) -> None:
         left = {text: english(re.sub(names, "", text)) for text in texts}
         assert {text: words for text, words in left.items() if words} == {}
         assert visitor.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+        assert visitor.faults == []
+
+
+# A drag shows the newest point, however slow the machine, and leaves no queue of old ones behind; then keys, a slider, a sum,
+# and the saved picture, which brings its point back.
+def test_the_map_is_walked(walker: Walker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    page, decoded, own = walker.page, [], latent_map.point
+
+    def slow(engine: Any, settings: Any) -> Any:
+        decoded.append((settings["x"], settings["y"]))
+        time.sleep(0.25)
+        return own(engine, settings)
+
+    monkeypatch.setattr(latent_map, "point", slow)
+    walker.section("Walk the map")
+    picture, field = "#latent-map .mp-picture", page.locator("#latent-map .mp-field")
+
+    def shown() -> str:
+        return page.get_attribute(picture, "data-of")
+
+    page.wait_for_selector(f"{picture}[data-of='0 0']", timeout=4 * PATIENCE)
+    field.scroll_into_view_if_needed()
+    box, moves = field.bounding_box(), 40
+    decoded.clear()
+    page.mouse.move(box["x"] + 150, box["y"] + 200)
+    page.mouse.down()
+    for n in range(moves):
+        page.mouse.move(box["x"] + 150 + 4 * n, box["y"] + 200 + n)
+    page.mouse.up()
+    walker.visitor.comes_to(lambda: bool(decoded) and shown() == f"{decoded[-1][0]:g} {decoded[-1][1]:g}", True)
+    assert 2 <= len(decoded) < moves / 2, "what lay between was dropped"
+    monkeypatch.undo()
+
+    x, y = map(float, shown().split())
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Shift+ArrowUp")
+    walker.visitor.comes_to(lambda: [float(n) for n in shown().split()], [round(x + 0.05, 3), round(y + 0.5, 3)])
+    before = page.get_attribute(picture, "src")
+    page.locator("#latent-map input[data-name=red]").fill("2")
+    walker.visitor.comes_to(lambda: page.get_attribute(picture, "src") != before, True)
+    page.locator("#latent-map select[data-name=c]").select_option(label="red square")
+    walker.visitor.comes_to(lambda: page.inner_text("#latent-map .mp-where").partition(" ·")[0], "A − B + C")
+    assert page.locator("#latent-map .mp-told li").count() == 3
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save PNG").click()
+    download.value.save_as(tmp_path / "map.png")
+    found = png.read_any((tmp_path / "map.png").read_bytes())
+    assert (found.settings["start"], found.settings["c"], found.settings["red"]) == ("sum", "red-square", 2)
+    page.get_by_role("button", name="Set all to 0").click()
+    walker.section("From noise")
+    with page.expect_file_chooser() as chooser:
+        page.click("#latent-drop")
+    chooser.value.set_files(tmp_path / "map.png")
+    walker.visitor.comes_to(lambda: page.input_value("#latent-map input[data-name=red]"), "2")
+    assert field.is_visible()
+
+
+# By thumb, in Chinese: all four sections within reach, a tap on a dot names it, and the picture stays in sight at the last slider.
+def test_a_chinese_phone_walks_the_map(browser: Any, site: Site) -> None:
+    with visiting(browser, site.url, "zh-CN", **PHONE) as visitor:
+        walker, page = Walker(visitor), visitor.page
+        for name in ("重建", "图片之间", "从噪声抽取", "在地图上漫步"):
+            walker.section(name)
+        picture = page.locator("#latent-map .mp-picture")
+        page.wait_for_selector("#latent-map .mp-picture[data-of]", timeout=4 * PATIENCE)
+        field = page.locator("#latent-map .mp-field")
+        field.scroll_into_view_if_needed()
+        box, chart = field.bounding_box(), latent_map.charted(latent_rows.chart(), "zh")
+        xs, ys = ([dot[k] for dot in chart["dots"]] for k in (0, 1))
+        wide = 1.06 * max(max(xs) - min(xs), max(ys) - min(ys))
+        left, top = (min(xs) + max(xs) - wide) / 2, (min(ys) + max(ys) + wide) / 2
+        x, y, _, name, _ = next(dot for dot in chart["dots"] if dot[0] == max(xs))
+        place = (x - left) / wide * box["width"], (top - y) / wide * box["height"]
+        page.touchscreen.tap(box["x"] + place[0], box["y"] + place[1])
+        walker.visitor.comes_to(lambda: picture.get_attribute("data-of"), f"{x:g} {y:g}")
+        assert page.locator("#latent-map .mp-told li").first.inner_text().split() == [name, "0.00"]
+        page.locator("#latent-map .mp-reset").scroll_into_view_if_needed()
+        at = picture.bounding_box()
+        assert 0 <= at["y"] < 844 - at["height"]
+        texts = page.evaluate(READ)
+        left_over = {
+            text: english(re.sub(r"PNG|Noto|Emoji|Google|Apache-2\.0|Unicode|CLDR|Emoji", "", text)) for text in texts
+        }
+        assert {text: words for text, words in left_over.items() if words} == {}
+        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
         assert visitor.faults == []
