@@ -17,7 +17,8 @@ from tiny_latent import MAKERS
 from aigc_demo import animation, png
 from aigc_demo.engine import Engine
 from aigc_demo.generators.latent import RebuildParams, WalkParams
-from aigc_demo.generators.latent_rows import REBUILD, WALK
+from aigc_demo.generators.latent_map import MapParams
+from aigc_demo.generators.latent_rows import MAP, REBUILD, WALK
 from aigc_demo.results import finish
 from aigc_demo.settings import Settings
 from aigc_demo.shell import build, serve
@@ -94,3 +95,15 @@ def test_the_models_are_listed_once_as_one_family(client: Client) -> None:
     listed = [model["id"] for model in client.predict(api_name="/list_models") if model["family"] == "latent"]
     assert len(listed) == len(set(listed))
     assert {"emoji-vae", "sd-vae-ft-mse", "./kl", "./tiny", "./vector"} <= set(listed)
+
+
+# A script walks the map as the page does, and is told which of its names is unknown.
+def test_decode_latent_point_gives_what_python_gives(client: Client, engine: Engine) -> None:
+    settings = {"x": 0.4, "y": -0.6, "blue": 1.0}
+    file, recipe = client.predict(**settings, api_name="/decode_latent_point")
+    ours = finish(engine.run(MAP, MapParams(**settings)))
+    with Image.open(file) as made:
+        assert same(made, ours.value.picture)
+    assert recipe["figures"]["nearest"] == dict(ours.value.nearest)
+    with pytest.raises(AppError, match="no picture"):
+        client.predict(start="sum", a="nothing", api_name="/decode_latent_point")

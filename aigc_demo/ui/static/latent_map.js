@@ -9,7 +9,8 @@ const SNAP = 8, HOVER = 11, STEP = 0.05; // pixels, pixels, deviations
 const text = (n) => `${n}`.replace("-", "−");
 
 let chart = null, say = null, settings = null, sliders = [];
-let busy = false, wanted = false, place = null, under = -1;
+let busy = false, wanted = false, place = null, under = -1, still = () => {};
+const moved = () => sliders.some(({ name }) => settings[name] !== 0);
 
 const canvas = make("canvas"), tip = make("span", "mp-tip");
 const field = make("div", "mp-field", canvas, tip);
@@ -52,6 +53,7 @@ function lay() {
   const reset = make("button", "aigc-small mp-reset", say("reset"));
   reset.type = "button";
   reset.addEventListener("click", () => { for (const slider of sliders) slider.put(0); change(); });
+  still = () => { reset.disabled = !moved(); };
   const note = (key, values) => make("p", "mp-note", say(key, values));
   const knobs = make("div", "mp-knobs",
     make("section", "", make("p", "mp-title", say("components")), note("components_about"),
@@ -75,6 +77,7 @@ function knob({ name, low, high, step }, label, about, ends) {
     input.value = settings[name] = value;
     output.textContent = text(+(+value).toFixed(2));
     line.classList.toggle("mp-set", +value !== 0);
+    still();
   };
   const tiny = (source) => Object.assign(make("img", "mp-end"), { src: source, alt: "", draggable: false });
   const track = ends ? make("span", "mp-track", tiny(ends[0]), input, tiny(ends[1])) : make("span", "mp-track", input);
@@ -198,9 +201,9 @@ function draw() {
   pen.restore();
   if (settings.start === chart.starts.sum) drawSum(pen, ink);
   if (under >= 0) { pen.lineWidth = 2; pen.strokeStyle = ink; ring(pen, toPixels(...chart.dots[under]), size + 3); }
-  const moved = place && sliders.some(({ name }) => settings[name] !== 0);
-  if (settings.start === chart.starts.place) mark(pen, toPixels(settings.x, settings.y), ink, moved);
-  if (place && (moved || settings.start === chart.starts.sum)) mark(pen, toPixels(...place), ink, false);
+  const led = place && moved();
+  if (settings.start === chart.starts.place) mark(pen, toPixels(settings.x, settings.y), ink, led);
+  if (place && (led || settings.start === chart.starts.sum)) mark(pen, toPixels(...place), ink, false);
 }
 
 function ring(pen, [x, y], radius, colour, outline) {
