@@ -277,6 +277,7 @@ def test_a_chinese_phone_walks_the_map(browser: Any, site: Site) -> None:
         page.wait_for_selector("#latent-map .mp-picture[data-of]", timeout=4 * PATIENCE)
         field = page.locator("#latent-map .mp-field")
         field.scroll_into_view_if_needed()
+        assert field.locator("canvas").evaluate("(canvas) => canvas.width / canvas.height") == 1
         box, chart = field.bounding_box(), latent_map.charted(latent_rows.chart(), "zh")
         xs, ys = ([dot[k] for dot in chart["dots"]] for k in (0, 1))
         wide = 1.06 * max(max(xs) - min(xs), max(ys) - min(ys))

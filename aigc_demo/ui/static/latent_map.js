@@ -176,7 +176,8 @@ function draw() {
   const wide = side();
   if (!chart || !wide) return;
   const dense = window.devicePixelRatio || 1;
-  if (canvas.width !== Math.round(wide * dense)) canvas.width = canvas.height = Math.round(wide * dense);
+  const pixels = Math.round(wide * dense);
+  if (canvas.width !== pixels || canvas.height !== pixels) canvas.width = canvas.height = pixels; // a new one is 300 by 150
   const pen = canvas.getContext("2d"), style = getComputedStyle(field);
   const [ink, quiet, line] = ["--mp-ink", "--mp-quiet", "--mp-line"].map((name) => style.getPropertyValue(name));
   pen.setTransform(dense, 0, 0, dense, 0, 0);
