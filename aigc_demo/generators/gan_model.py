@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,6 +46,8 @@ class GanModel:
     generator: Any
     discriminator: Any
     device: Device
+    measured: dict[Any, Any] = field(default_factory=dict)
+    """What generators measured of it once, by their own keys; it goes when the model goes."""
 
     @property
     def dtype(self) -> torch.dtype:

@@ -10,8 +10,10 @@ from aigc_demo.device import Device
 from aigc_demo.engine import Family
 from aigc_demo.errors import ModelUnavailable
 from aigc_demo.generators.gan import SHIPPED, SampleParams, WalkGanParams, sample, walk
+from aigc_demo.generators.gan_directions import DirectionsParams, move
 from aigc_demo.generators.gan_judge import ClimbParams, JudgeParams, climb, judge
 from aigc_demo.generators.gan_model import GanModel, is_pair, load
+from aigc_demo.generators.gan_project import ProjectParams, project
 from aigc_demo.models import ModelSpec
 from aigc_demo.params import Params
 from aigc_demo.weights import Source
@@ -66,3 +68,5 @@ GAN = family("gan", SampleParams, sample)
 GAN_WALK = family("gan_walk", WalkGanParams, walk)
 GAN_JUDGE = family("gan_judge", JudgeParams, judge)
 GAN_CLIMB = family("gan_climb", ClimbParams, climb)
+GAN_PROJECT = family("gan_project", ProjectParams, project)
+GAN_DIRECTIONS = family("gan_directions", DirectionsParams, move)

@@ -10,10 +10,21 @@ from gradio.events import Dependency
 
 from aigc_demo.engine import Engine, Family
 from aigc_demo.generators.gan import CIRCLE, SampleParams, WalkGanParams
+from aigc_demo.generators.gan_directions import FOUND, NAMES, DirectionsParams
 from aigc_demo.generators.gan_judge import ClimbParams, JudgeParams
-from aigc_demo.generators.gan_rows import GAN, GAN_CLIMB, GAN_JUDGE, GAN_WALK
+from aigc_demo.generators.gan_project import ProjectParams
+from aigc_demo.generators.gan_rows import GAN, GAN_CLIMB, GAN_DIRECTIONS, GAN_JUDGE, GAN_PROJECT, GAN_WALK
 from aigc_demo.params import Params
-from aigc_demo.ui import facts, gan_judge_page, gan_page, samples, section, uploads
+from aigc_demo.ui import (
+    facts,
+    gan_directions_page,
+    gan_judge_page,
+    gan_page,
+    gan_project_page,
+    samples,
+    section,
+    uploads,
+)
 from aigc_demo.ui.clicks import PRIVATE
 from aigc_demo.ui.form import Form
 from aigc_demo.ui.gan_page import Update
@@ -59,6 +70,21 @@ CLIMB_ABOUT = Words(
     "it may come to praise what nobody would take for real.",
     "每一步都把 w 移向最能提高这一位侦探评分的方向。它喜欢的不一定是更好的脸：到最后，它夸奖的也许是谁都不会当真的图片。",
 )
+PROJECT_TITLE = Words("Projection", "投影")
+PROJECT_ABOUT = Words(
+    "Find this picture in the forger's world: w is moved step by step to where its picture differs least, pixel by pixel, "
+    "from yours. Pixels tell how near it comes, not whether it is a face.",
+    "在生成器里找到这张图：一步步移动 w，使它画出的图片与你的图片逐像素差异最小。像素只说明有多接近，并不说明那是不是一张脸。",
+)
+DIRECTIONS_TITLE = Words("Directions", "方向")
+DIRECTIONS_ABOUT = Words(
+    "The six directions in which w varies most over 4,096 seeds (its principal components). Nobody gave them a meaning: what "
+    "each one changes is for you to see, and may differ from start to start.",
+    "在 4,096 个种子上 w 变化最大的六个方向（主成分）。没有人赋予它们含义：每个方向改变什么，请自己观察；起点不同，效果也可能不同。",
+)
+DEVIATIONS = Words(
+    "Each slider counts in standard deviations of w along its direction.", "滑块的单位是 w 沿该方向的标准差。"
+)
 UNMIXED = Words("No style is mixed: choose a layer first.", "没有混合风格：请先选择一层。")
 ROUND = Words("Without effect on a circle, which is closed and even.", "对圆不起作用：圆是闭合且匀速的。")
 
@@ -77,6 +103,10 @@ def build(engine: Engine, say: Catalogue, language: gr.Textbox, arrived: Depende
                 judged = _judge(engine, say)
             with gr.Tab(say(CLIMB_TITLE), id=GAN_CLIMB.name):
                 climbed = _climb(engine, say, language)
+            with gr.Tab(say(PROJECT_TITLE), id=GAN_PROJECT.name):
+                projected, offered, onward = _project(engine, say)
+            with gr.Tab(say(DIRECTIONS_TITLE), id=GAN_DIRECTIONS.name) as opened:
+                panel = _directions(engine, say, projected.shown["found"])
         drop = gr.UploadButton(
             say(Words("Restore from a picture, an animation or a recipe", "从图片、动画或配方恢复")),
             elem_id="gan-drop",
@@ -86,22 +116,31 @@ def build(engine: Engine, say: Catalogue, language: gr.Textbox, arrived: Depende
     _bind(engine, GAN_WALK, walked, gan_page.walk, language, arrived)
     _bind(engine, GAN_JUDGE, judged, gan_judge_page.judge, language, arrived)
     _bind(engine, GAN_CLIMB, climbed, gan_judge_page.climb, language, arrived)
+    shown = gan_directions_page.bind(engine, panel, language, arrived, opened)
+    _find(engine, projected, offered, onward, language, arrived, sections, panel, shown)
     _seeds(forged, language)
     _switch(forged.form, "mix_layer", {"style_seed": UNMIXED}, lambda layer: bool(layer), language)
     _switch(walked.form, "interpolation", {"loop": ROUND, "easing": ROUND}, lambda way: way != CIRCLE, language)
 
     parts = {GAN.name: forged, GAN_WALK.name: walked, GAN_JUDGE.name: judged, GAN_CLIMB.name: climbed}
+    parts |= {GAN_PROJECT.name: projected}
+    moved = panel.form.components
 
     def restore(file: Any, chosen: str) -> dict[Any, Any]:
         with told_in(chosen):
             family, settings = gan_page.restore(uploads.read(file) or b"")
+            to = {sections: gr.Tabs(selected=family.name)}
+            if family is GAN_DIRECTIONS:
+                w = settings.pop("w", None)
+                found = {panel.found: {"model": settings.get("model"), "w": list(w)}} if w else {}
+                return to | found | {moved[name]: value for name, value in settings.items()}
             part = parts[family.name]
-            said = facts.note(gan_page.RESTORED.to(chosen))
+            said = facts.note((gan_page.BUT_PICTURE if family is GAN_PROJECT else gan_page.RESTORED).to(chosen))
             values = {part.form.components[name]: value for name, value in settings.items()}
-            return {sections: gr.Tabs(selected=family.name), **part.paint(Update(status=said)), **values}
+            return {**to, **part.paint(Update(status=said)), **values}
 
     painted = [part for one in parts.values() for part in (*one.form.inputs, *one.painted)]
-    drop.upload(restore, [drop, language], [sections, *painted], **PRIVATE)
+    shown(drop.upload(restore, [drop, language], [sections, *painted, *panel.form.inputs], **PRIVATE).success)
 
 
 def _form(params: type[Params], prefix: str, engine: Engine, say: Catalogue) -> Form:
@@ -196,6 +235,106 @@ def _climb(engine: Engine, say: Catalogue, language: gr.Textbox) -> Part:
             for name in ("seed", "steps", "rate", "truncation"):
                 form.place(name)
     return Part(form, make, stop, note, {"player": frames, "chart": chart, "status": status})
+
+
+def _project(engine: Engine, say: Catalogue) -> tuple[Part, gr.HTML, gr.Button]:
+    form = _form(ProjectParams, "gan_project", engine, say)
+    with gr.Row(elem_classes="aigc-columns"):
+        with gr.Column(scale=3, min_width=320):
+            offered = samples.samples(elem_id="gan_project-samples")
+            view = gr.HTML(elem_id="gan_project-view")
+            onward = gr.Button(
+                say(Words("Move it along the directions", "沿各方向移动它")),
+                elem_id="gan_project-onward",
+                size="sm",
+                visible=False,
+            )
+            status = gr.HTML(elem_id="gan_project-status")
+            chart = gr.HTML(elem_id="gan_project-chart")
+            compared = gr.HTML(elem_id="gan_project-compared")
+            gr.Markdown(say(PROJECT_ABOUT), elem_classes="aigc-note")
+        with gr.Column(scale=2, min_width=300, elem_classes="aigc-settings"):
+            picture = gr.Image(
+                label=say(Words("Picture", "图片")),
+                elem_id="gan_project-image",
+                sources=["upload", "webcam", "clipboard"],
+                type="filepath",
+                height=220,
+                buttons=[],
+            )
+            form.adopt("image", picture)
+            make, stop = buttons(say, "gan_project", Words("Find it", "开始寻找"))
+            note = place_model(form, engine, GAN_PROJECT)
+            for name in ("steps", "pull"):
+                form.place(name)
+    shown = {"view": view, "chart": chart, "status": status, "compared": compared, "found": gr.JSON(visible=False)}
+    return Part(form, make, stop, note, shown), offered, onward
+
+
+def _directions(engine: Engine, say: Catalogue, found: gr.JSON) -> gan_directions_page.Panel:
+    form = _form(DirectionsParams, "gan_directions", engine, say)
+    with gr.Row(elem_classes="aigc-columns"):
+        with gr.Column(scale=3, min_width=320):
+            view = gr.HTML(elem_id="gan_directions-view")
+            status = gr.HTML(elem_id="gan_directions-status")
+            shares = gr.HTML(elem_id="gan_directions-shares")
+            gr.Markdown(say(DIRECTIONS_ABOUT), elem_classes="aigc-note")
+        with gr.Column(scale=2, min_width=300, elem_classes="aigc-settings"):
+            gr.Markdown(say(DEVIATIONS), elem_classes="aigc-note")
+            for name in NAMES:
+                form.place(name, info=None)
+            with gr.Row():
+                reset = gr.Button(say(Words("All to zero", "全部归零")), elem_id="gan_directions-reset", min_width=90)
+                another = gr.Button(
+                    say(Words("Another seed", "换一个种子")), elem_id="gan_directions-another", min_width=90
+                )
+            form.place("start", interactive=False, info=say(gan_directions_page.NONE_FOUND))
+            form.place("seed", minimum=0)
+            form.place("truncation")
+            note = place_model(form, engine, GAN_DIRECTIONS)
+    shown = {"view": view, "shares": shares, "status": status}
+    return gan_directions_page.Panel(form, reset, another, note, found, shown)
+
+
+def _find(
+    engine: Engine,
+    part: Part,
+    offered: gr.HTML,
+    onward: gr.Button,
+    language: gr.Textbox,
+    arrived: Dependency,
+    sections: gr.Tabs,
+    panel: gan_directions_page.Panel,
+    shown: Callable[[Callable[..., Any]], Any],
+) -> None:
+    """A picture is sought at a click, of a sample too; one that was found goes on to the directions."""
+    made = section.bind(
+        engine,
+        GAN_PROJECT,
+        part,
+        gan_project_page.project,
+        language,
+        arrived,
+        waiting=gan_page.WAITING,
+        already=gan_page.ALREADY,
+    )
+
+    def choose(values: list[Any], _request: gr.Request, event: dict[str, Any]) -> Iterator[str]:
+        with told_in(values[0]):
+            yield samples.picked(event)
+
+    picture = part.form.components["image"]
+    chosen = offered.pick(listener(choose, [language]), [language], [picture], **PRIVATE)
+    found = part.shown["found"]
+    for trigger in (part.make.click, chosen.then):
+        made(trigger).then(lambda there: gr.update(visible=bool(there)), [found], [onward], **PRIVATE)
+
+    knobs = panel.form.components
+
+    def go_on(there: dict[str, Any]) -> list[Any]:
+        return [gr.Tabs(selected=GAN_DIRECTIONS.name), FOUND, there["model"]]
+
+    shown(onward.click(go_on, [found], [sections, knobs["start"], knobs["model"]], **PRIVATE).success)
 
 
 def _bind(

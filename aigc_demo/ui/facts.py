@@ -37,6 +37,8 @@ STAGES = {
     "forge": Words("Forging", "正在伪造"),
     "judge": Words("Judging", "正在鉴定"),
     "climb": Words("Climbing", "正在攀升"),
+    "project": Words("Searching", "正在寻找"),
+    "compare": Words("Searching its own pictures and real ones, to compare", "正在寻找它自己的图片和真图，以便比较"),
 }
 
 

@@ -7,11 +7,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from PIL import Image
+
 from aigc_demo import png
 from aigc_demo.engine import Engine, Family
 from aigc_demo.errors import Invalid
 from aigc_demo.generators.gan import Sampled, WalkedGan
-from aigc_demo.generators.gan_rows import GAN, GAN_CLIMB, GAN_JUDGE, GAN_WALK
+from aigc_demo.generators.gan_rows import GAN, GAN_CLIMB, GAN_DIRECTIONS, GAN_JUDGE, GAN_PROJECT, GAN_WALK
 from aigc_demo.results import Done
 from aigc_demo.ui import facts, player, uploads
 from aigc_demo.ui.run import run
@@ -22,10 +24,13 @@ from aigc_demo.words import Words
 WAITING = Words("Waiting for its turn", "正在排队")
 ALREADY = Words("Pictures are being made. Wait for them, or stop.", "正在生成图片。请等待，或先停止。")
 RESTORED = Words("Restored.", "已恢复。")
+BUT_PICTURE = Words("Restored, but for the picture: give it again.", "已恢复，但图片需要重新提供。")
 IN_Z = Words("Through z", "经过 z")
 IN_W = Words("Through w", "经过 w")
-FAMILIES: dict[str, Family] = {family.name: family for family in (GAN, GAN_WALK, GAN_JUDGE, GAN_CLIMB)}
-PICTURES = ("real", "given")
+FAMILIES: dict[str, Family] = {
+    family.name: family for family in (GAN, GAN_WALK, GAN_JUDGE, GAN_CLIMB, GAN_PROJECT, GAN_DIRECTIONS)
+}
+PICTURES = ("real", "given", "image")
 """Settings that a recipe only names."""
 
 
@@ -116,7 +121,8 @@ def restore(data: bytes) -> tuple[Family, dict[str, Any]]:
         raise Invalid(Words("This recipe is not for an adversarial pair.", "该配方不是对抗网络的配方。"))
     family = FAMILIES[found.family]
     own = {name: value for name, value in found.settings.items() if name not in PICTURES}
-    checked = family.params.of(own)
+    needed = {"image": Image.new("RGB", (1, 1))} if "image" in family.params.markers() else {}
+    checked = family.params.of({**own, **needed})
     return family, {name: getattr(checked, name) for name in own}
 
 
