@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import re
 from collections.abc import Iterator
@@ -199,6 +200,70 @@ def test_a_person_forges_walks_judges_and_climbs(browser: Any, site: Site, clien
         assert visitor.faults == []
 
 
+# From a picture to its likeness, whose w the sliders move on; Stop keeps what was found; both files make their pictures
+# again, and that of the directions brings the w back to a page that never searched.
+def test_a_person_finds_a_picture_and_moves_it(browser: Any, site: Site, tmp_path: Path) -> None:
+    def saved(prefix: str) -> bytes:
+        uri = visitor.page.get_attribute(f"#{prefix}-view a[download]", "href")
+        return base64.b64decode(uri.partition(",")[2])
+
+    def moved() -> dict[str, Any]:
+        return png.read_any(saved("gan_directions")).settings
+
+    def open_directions() -> None:
+        section(visitor, "GAN")
+        section(visitor, "Directions")
+        page.wait_for_selector("#gan_directions-view a", timeout=4 * PATIENCE)
+
+    with visiting(browser, site.url) as visitor:
+        page = visitor.page
+        section(visitor, "GAN")
+        section(visitor, "Projection")
+        steps = page.locator("#gan_project-steps input[type=number]")
+        steps.fill("400")
+        steps.blur()
+        page.locator("#gan_project-samples button").nth(8).click()
+        page.wait_for_selector("#gan_project-view img", timeout=PATIENCE)
+        page.click("#gan_project-stop-button")
+        assert facts(visitor, "gan_project")["Ended by"] == "stopped by you"
+
+        steps.fill("10")
+        steps.blur()
+        told = made(visitor, "gan_project")
+        assert told["Steps"] == "10"
+        assert page.locator("#gan_project-compared .aigc-bars").count() == 3
+        settings = png.read_any(saved("gan_project")).settings
+        assert (settings["steps"], len(settings["real"])) == (10, 6)
+        with Image.open(io.BytesIO(saved("gan_project"))) as found:
+            page.click("#gan_project-onward")
+            page.wait_for_selector("#gan_directions-view a", timeout=PATIENCE)
+            visitor.comes_to(lambda: moved()["start"], "found")
+            with Image.open(io.BytesIO(saved("gan_directions"))) as still:
+                assert same(still, found, within=1)
+        assert page.locator("#gan_directions-seed input").is_disabled()
+        slider = page.locator("#gan_directions-direction_2 input[type=range]")
+        for value in ("-1", "2.5"):
+            slider.fill(value)
+        visitor.comes_to(lambda: moved()["direction_2"], 2.5)
+        (tmp_path / "moved.png").write_bytes(saved("gan_directions"))
+        page.click("#gan_directions-reset")
+        visitor.comes_to(lambda: moved()["direction_2"], 0)
+        assert visitor.faults == []
+
+    with visiting(browser, site.url) as visitor:
+        page = visitor.page
+        open_directions()
+        assert page.locator("#gan_directions-start input").last.is_disabled()
+        with page.expect_file_chooser() as chooser:
+            page.click("#gan-drop")
+        chooser.value.set_files(tmp_path / "moved.png")
+        visitor.comes_to(moved, png.read_any((tmp_path / "moved.png").read_bytes()).settings)
+        with Image.open(io.BytesIO(saved("gan_directions"))) as again, Image.open(tmp_path / "moved.png") as before:
+            assert same(again, before)
+        assert page.locator("#gan_directions-start input").last.is_enabled()
+        assert visitor.faults == []
+
+
 # In Chinese, by thumb: every word of the tab is Chinese, and nothing is wider than a phone.
 def test_a_chinese_phone_forges(browser: Any, site: Site) -> None:
     with visiting(browser, site.url, "zh-CN", **PHONE) as visitor:
@@ -208,11 +273,14 @@ def test_a_chinese_phone_forges(browser: Any, site: Site) -> None:
             ("侦探", "gan_judge"),
             ("攀升", "gan_climb"),
             ("漫游", "gan_walk"),
+            ("投影", "gan_project"),
+            ("方向", "gan_directions"),
             ("样本", "gan"),
         ):
             section(visitor, name)
-            visitor.page.wait_for_selector(f"#{prefix}-make-button")
-            names = r"GIF|WEBP|MP4|Fluent|Emoji|Microsoft|MIT|Noto|Google|Twemoji|Twitter|CC-BY-4\.0|pair|emoji-gan"
+            shown = "view a" if prefix == "gan_directions" else "make-button"
+            visitor.page.wait_for_selector(f"#{prefix}-{shown}")
+            names = r"GIF|WEBP|MP4|PNG|Fluent|Emoji|Microsoft|MIT|Noto|Google|Twemoji|Twitter|CC-BY-4\.0|pair|emoji-gan"
             left = {text: english(re.sub(names, "", text)) for text in visitor.page.evaluate(READ)}
             assert {text: words for text, words in left.items() if words} == {}
             assert visitor.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0

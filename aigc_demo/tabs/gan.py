@@ -273,7 +273,7 @@ def _project(engine: Engine, say: Catalogue) -> tuple[Part, gr.HTML, gr.Button]:
 
 def _directions(engine: Engine, say: Catalogue, found: gr.JSON) -> gan_directions_page.Panel:
     form = _form(DirectionsParams, "gan_directions", engine, say)
-    with gr.Row(elem_classes="aigc-columns"):
+    with gr.Row(elem_classes="aigc-columns", elem_id="gan_directions-columns"):
         with gr.Column(scale=3, min_width=320):
             view = gr.HTML(elem_id="gan_directions-view")
             status = gr.HTML(elem_id="gan_directions-status")

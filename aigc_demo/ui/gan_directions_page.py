@@ -69,9 +69,10 @@ def move(engine: Engine, values: Mapping[str, Any], found: Any, language: str, s
         if isinstance(item, Done):
             made: Moved = item.value
             file = uploads.data_uri(png.write(made.picture, item.recipe))
-            name = f"aigc-{item.recipe['settings']['seed']}.png"
+            start = values["seed"] if values["start"] == SEEDED else "projected"
+            name = f"aigc-{start}-moved.png"
             yield Update(
-                view=_view(file) + saving(file, name, language),
+                view=f"<div class='aigc-one'><img src='{escape(file)}' alt=''>{saving(file, name, language)}</div>",
                 shares=_shares(made.shares, language),
                 status=_facts(item.recipe, language),
             )
@@ -85,10 +86,6 @@ def _w(found: Any, values: Mapping[str, Any]) -> Any:
     if found.get("model") != values["model"]:
         raise Invalid(OTHER_MODEL.format(model=str(found.get("model"))[:80]))
     return found.get("w")
-
-
-def _view(file: str) -> str:
-    return f"<div class='aigc-one'><img src='{escape(file)}' alt=''></div>"
 
 
 def _shares(shares: tuple[float, ...], language: str) -> str:

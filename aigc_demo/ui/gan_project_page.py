@@ -25,8 +25,8 @@ from aigc_demo.words import Words
 LIVE = 6
 """Updates a second."""
 SAVE = Words("Save PNG", "保存 PNG")
-TARGET = Words("Your picture, as the forger's size shows it", "你的图片，缩到伪造者的尺寸")
-NEAREST = Words("The nearest that it makes", "伪造者所能做出的最接近者")
+TARGET = Words("Your picture, at 64 pixels", "你的图片，64 像素")
+NEAREST = Words("The nearest that the forger makes", "伪造者做得最接近的")
 ERROR = Words("Distance (RMSE)", "距离（RMSE）")
 YOURS, OWN, REAL = Words("Yours", "你的图片"), Words("Its own pictures", "它自己的图片"), Words("Real faces", "真脸")
 VERDICTS = {
