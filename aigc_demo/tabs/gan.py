@@ -290,8 +290,9 @@ def _directions(engine: Engine, say: Catalogue, found: gr.JSON) -> gan_direction
                 )
             form.place("start", interactive=False, info=say(gan_directions_page.NONE_FOUND))
             form.place("seed", minimum=0)
-            form.place("truncation")
-            note = place_model(form, engine, GAN_DIRECTIONS)
+            with gr.Accordion(say(Words("Truncation and model", "截断与模型")), open=False):
+                form.place("truncation")
+                note = place_model(form, engine, GAN_DIRECTIONS)
     shown = {"view": view, "shares": shares, "status": status}
     return gan_directions_page.Panel(form, reset, another, note, found, shown)
 

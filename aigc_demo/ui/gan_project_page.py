@@ -76,6 +76,7 @@ def project(engine: Engine, values: dict[str, Any], language: str, session: str)
 
 def _project(engine: Engine, values: dict[str, Any], language: str, session: str) -> Iterator[tuple[Update, bool]]:
     errors: list[float] = []
+    target = ""
     given = {
         "image": uploads.read(values["image"]),
         "real": [samples.listed()[n][0].read_bytes() for n in FACES],
@@ -88,7 +89,7 @@ def _project(engine: Engine, values: dict[str, Any], language: str, session: str
             errors.append(error)
             chart = score_plot.curve(ERROR.to(language), errors, (item.total or 1) - 1, plain)
             yield (
-                Update(view=pair(target, picture, language), chart=chart, status=facts.progress(item, language)),
+                Update(view=_pair(target, picture, language), chart=chart, status=facts.progress(item, language)),
                 False,
             )
         else:
@@ -99,7 +100,8 @@ def _found(done: Done[Projected], language: str) -> Update:
     made, recipe = done.value, done.recipe
     file = uploads.data_uri(png.write(made.picture, recipe))
     return Update(
-        view=pair(made.target, made.picture, language) + saving(file, "aigc-projected.png", language),
+        view=_pair(uploads.picture_uri(made.target), made.picture, language)
+        + saving(file, "aigc-projected.png", language),
         chart=score_plot.curve(ERROR.to(language), made.errors, len(made.errors) - 1, plain),
         status=_told(recipe, language),
         compared=_compared(made, language),
@@ -108,10 +110,9 @@ def _found(done: Done[Projected], language: str) -> Update:
     )
 
 
-def pair(left: Image.Image, right: Image.Image, language: str) -> str:
-    """A picture and the nearest to it."""
-    both = ((left, TARGET.to(language)), (right, NEAREST.to(language)))
-    return f"<div class='aigc-pair'>{facts.figures([(uploads.picture_uri(one), words) for one, words in both])}</div>"
+def _pair(target: str, picture: Image.Image, language: str) -> str:
+    both = ((target, TARGET.to(language)), (uploads.picture_uri(picture), NEAREST.to(language)))
+    return f"<div class='aigc-pair'>{facts.figures(both)}</div>"
 
 
 def saving(uri: str, name: str, language: str) -> str:
