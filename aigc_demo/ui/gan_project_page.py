@@ -85,7 +85,8 @@ def _project(engine: Engine, values: dict[str, Any], language: str, session: str
         if isinstance(item, Done):
             yield _found(item, language), True
         elif item.stage == "project" and item.value is not None:
-            target, picture, error = item.value
+            seen, picture, error = item.value
+            target = target or uploads.picture_uri(seen)
             errors.append(error)
             chart = score_plot.curve(ERROR.to(language), errors, (item.total or 1) - 1, plain)
             yield (
