@@ -74,7 +74,7 @@ PROJECT_TITLE = Words("Projection", "投影")
 PROJECT_ABOUT = Words(
     "Find this picture in the forger's world: w is moved step by step to where its picture differs least, pixel by pixel, "
     "from yours. Pixels tell how near it comes, not whether it is a face.",
-    "在生成器里找到这张图：一步步移动 w，使它画出的图片与你的图片逐像素差异最小。像素只说明有多接近，并不说明那是不是一张脸。",
+    "在伪造者的世界里找到这张图：一步步移动 w，使它画出的图片与你的图片逐像素差异最小。像素只说明有多接近，并不说明那是不是一张脸。",
 )
 DIRECTIONS_TITLE = Words("Directions", "方向")
 DIRECTIONS_ABOUT = Words(

@@ -35,9 +35,9 @@ VERDICTS = {
         "伪造者能做出这张图：接近的程度与寻找它自己的图片时相当。",
     ),
     gan_project.LIKENESS: Words(
-        "A likeness, not the picture: {times} times as far as pictures of its own, but no farther than real faces, which it "
-        "does not make exactly either.",
-        "只是相似，并非原图：距离是它自己图片的 {times} 倍，但不比真脸更远；真脸它同样做不准。",
+        "The forger does not make this picture, only something like it: {times} times as far as pictures of its own, and no "
+        "farther than it stays from real faces.",
+        "伪造者做不出这张图，只能做出与它近似的：距离是它自己图片的 {times} 倍，不比它与真脸的距离更远。",
     ),
     gan_project.OUTSIDE: Words(
         "The forger does not make this: only a w farther out than 98% of all seeds' comes this near.",
