@@ -234,6 +234,9 @@ def test_a_person_finds_a_picture_and_moves_it(browser: Any, site: Site, tmp_pat
         assert page.locator("#gan_project-compared .aigc-bars").count() == 3
         settings = png.read_any(saved("gan_project")).settings
         assert (settings["steps"], len(settings["real"])) == (10, 6)
+        section(visitor, "Directions")
+        page.wait_for_function("!document.querySelector('#gan_directions-start input').disabled")
+        section(visitor, "Projection")
         with Image.open(io.BytesIO(saved("gan_project"))) as found:
             page.click("#gan_project-onward")
             page.wait_for_selector("#gan_directions-view a", timeout=PATIENCE)

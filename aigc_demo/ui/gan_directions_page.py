@@ -171,7 +171,8 @@ def bind(
         "outputs": [start, seed, knobs["truncation"], panel.another],
         **PRIVATE,
     }
-    start.change(**switched)
+    for event in (start.change, opened.select):
+        event(**switched)
 
     def note(chosen_model: Any, chosen: str) -> str:
         return model_choice.model_note(engine, GAN_DIRECTIONS, chosen_model, chosen)
