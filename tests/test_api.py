@@ -32,8 +32,8 @@ from aigc_demo.weights import Source
 PATIENCE = 60
 """Seconds until a test gives up on something that should happen at once; nothing is measured by it."""
 VALUES = {"prompt": "The quick brown fox", "model": "./tiny", "max_new_tokens": 12, "seed": 7}
-PUBLIC = ["generate_text", "generate_images", "edit_image", "reconstruct_image", "interpolate_latents", "list_models"]
-PUBLIC += ["sample_gan", "walk_gan", "decode_latent_point"]
+PUBLIC = ["generate_text", "generate_images", "edit_image", "reconstruct_image", "interpolate_latents"]
+PUBLIC += ["decode_latent_point", "list_models", "sample_gan", "walk_gan"]
 LONG = VALUES | {"model": "./endless", "max_new_tokens": 200}
 
 

@@ -239,7 +239,13 @@ def test_the_map_is_walked(walker: Walker, monkeypatch: pytest.MonkeyPatch, tmp_
     for n in range(moves):
         page.mouse.move(box["x"] + 150 + 4 * n, box["y"] + 200 + n)
     page.mouse.up()
-    walker.visitor.comes_to(lambda: bool(decoded) and shown() == f"{decoded[-1][0]:g} {decoded[-1][1]:g}", True)
+
+    def rested() -> bool:
+        asked = len(decoded)
+        page.wait_for_timeout(1000)
+        return len(decoded) == asked and shown() == f"{decoded[-1][0]:g} {decoded[-1][1]:g}"
+
+    walker.visitor.comes_to(rested, True)
     assert 2 <= len(decoded) < moves / 2, "what lay between was dropped"
     monkeypatch.undo()
 

@@ -23,13 +23,13 @@ NAMES = {
         Apple BMP BPE CPU Face GGUF GIF GPU Hugging JPEG JSON Llama PNG PyPI Python TIFF WebP bfloat16 diffusers float32 pip
         safetensors transformers""",
     "names of samplers": "DDIM DPM Euler Karras LCM M UniPC a",
-    "terms that Chinese texts on the subject leave in English": "Min NaN PSNR SSIM Top X Y k lerp logits min p slerp softmax top w z",
+    "terms that Chinese texts on the subject leave in English": "A B C Min NaN PSNR RMSE SSIM Top X Y k lerp logits min p slerp softmax top w z",
     "units": "GiB KiB MB MiB",
     "what a person types, or reads as it stands, somewhere else": """
         assistant device dtype false models n name owner true user""",
-    "keys of the keyboard": "Enter",
-    "makers and their licences, as credits give them": "Apache BY CC Fluent Emoji Google MIT Microsoft Twitter XL",
-    "names that training gives": "AdamW CLIP Diffusion Noto Stable Transformer Twemoji aigc_demo clip data diffusion emoji m python training",
+    "keys of the keyboard": "Enter Shift",
+    "makers and their licences, as credits give them": "Apache BY CC CLDR Fluent Emoji Google MIT Microsoft Twitter Unicode XL",
+    "names that training gives": "AdamW CLIP Diffusion Noto Stable Transformer Twemoji aigc_demo clip data diffusion emoji m map python training",
 }
 ALLOWED = {word for words in NAMES.values() for word in words.split()}
 ENVIRONMENT = re.compile("[A-Z]+(_[A-Z]+)+")  # variables, as a person sets them
