@@ -101,6 +101,10 @@ def build(engine: Engine) -> tuple[gr.Blocks, Catalogue]:
         arrived.then(lambda chosen: facts.busy(LOOKING, chosen), [language], [device], queue=False, **quiet).then(
             lambda chosen: _device_line(engine, chosen), [language], [device], **quiet
         )
+    # nothing shows gradio's own progress here, and yet at each message its page would renew that of every output
+    for event in page.fns.values():
+        if event.show_progress == "hidden":
+            event.show_progress_on = [language]
     # gradio sums up its whole record of events after each one, for a page of its own that nobody is led to here
     os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000")
     page.queue(max_size=engine.settings.queue_size, default_concurrency_limit=8)

@@ -88,6 +88,14 @@ def test_the_page_speaks_both_languages_at_once(served: dict[str, Any]):
         assert words in header
 
 
+# gradio's page renews the progress of all that an event names at every message, shown or not: on two cores a third of its time.
+def test_progress_that_is_not_shown_is_kept_in_one_place(served: dict[str, Any]):
+    config = json.loads(served["html"].partition("window.gradio_config = ")[2].partition(";</script>")[0])
+    hidden = [event for event in config["dependencies"] if event["show_progress"] == "hidden"]
+    assert len(hidden) > 100
+    assert len({tuple(event["show_progress_on"]) for event in hidden}) == 1
+
+
 # Fonts and scripts from elsewhere would leak who reads the page, and be missing offline.
 def test_the_page_asks_for_nothing_of_other_hosts_that_we_chose(served: dict[str, Any]):
     assert "fonts.googleapis.com" not in served["html"]
