@@ -147,6 +147,11 @@ class FirstScript:
         self.head = b"<head><script>" + script + b"</script>"
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http" and scope["method"] == "HEAD" and scope["path"] == "/":
+            # gradio asks so at its start, and gives up after three seconds: no time to write the page on a busy machine
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/html")]})
+            await send({"type": "http.response.body", "body": b""})
+            return
         held: list[Any] = []  # the beginning of a page, until its length is known
 
         async def pass_on(message: Any) -> None:

@@ -27,8 +27,10 @@ client = httpx.Client(base_url=url, trust_env=False, timeout=60)
 html = client.get("/")
 heavy = sorted({"torch", "transformers", "diffusers"} & set(sys.modules))
 icon = client.get("/favicon.ico")
+asked = client.head("/")
 print(json.dumps({
     "url": url, "status": html.status_code, "heavy": heavy, "html": html.text, "icon": icon.content.hex(),
+    "asked": [asked.status_code, "content-length" in asked.headers],
 }))
 page.close(verbose=False)
 """
@@ -59,6 +61,11 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def test_nothing_heavy_is_imported_for_the_page(served: dict[str, Any]):
     assert served["status"] == 200
     assert served["heavy"] == []
+
+
+# gradio asks so whether the page is up, and refuses to start after three seconds: on a busy machine it takes longer to write.
+def test_whether_it_is_up_is_answered_without_writing_the_page(served: dict[str, Any]):
+    assert served["asked"] == [200, False]
 
 
 # Two apps on one machine is ordinary: the second goes to the next port, and says which, or nobody would find it.
