@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from aigc_demo.generators import schedulers
 from aigc_demo.generators.diffusion_model import IMAGE, MASK, TEXT
-from aigc_demo.generators.picture_fields import check_mask, check_picture, digest
+from aigc_demo.generators.picture_fields import KINDS, check_mask, check_picture, digest
 from aigc_demo.generators.styles import NONE, STYLES
 from aigc_demo.params import Choice, Data, Params, Range, Seed, Text
 from aigc_demo.words import Words
@@ -174,7 +174,7 @@ class ImageParams(Params):
             Words("Picture", "图片"),
             Words("A picture to start from instead of pure noise.", "以此图片代替纯噪声作为起点。"),
             checker=check_picture,
-            shape="PNG, JPEG, WebP, GIF, BMP, TIFF",
+            shape=KINDS,
         ),
     ] = None
     mask: Annotated[
@@ -183,7 +183,7 @@ class ImageParams(Params):
             Words("Mask", "蒙版"),
             Words("White where the picture is to be painted anew.", "白色部分会被重新绘制。"),
             checker=check_mask,
-            shape="PNG, JPEG, WebP, GIF, BMP, TIFF",
+            shape=KINDS,
         ),
     ] = None
     strength: Annotated[

@@ -18,7 +18,7 @@ from aigc_demo.device import MemoryMeter
 from aigc_demo.errors import Invalid
 from aigc_demo.generators.gan import MODEL, SEED, SHIPPED, TRUNCATION
 from aigc_demo.generators.gan_model import AT_ONCE, LAYERS, GanModel, images, tensor
-from aigc_demo.generators.picture_fields import check_pictures, digest
+from aigc_demo.generators.picture_fields import KINDS, check_pictures, digest
 from aigc_demo.params import Data, Params, Range, Seed
 from aigc_demo.results import Done, Step
 from aigc_demo.words import Words
@@ -37,7 +37,6 @@ BRIGHTEST = 0.99
 """The share of a picture's pixels below its full heat: one pixel alone must not make all others cold."""
 REACH = 2
 """Pixels to each side that a heat map is averaged over."""
-KINDS = "PNG, JPEG, WebP, GIF, BMP, TIFF"
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from aigc_demo.device import MemoryMeter
 from aigc_demo.errors import Invalid, ModelDamaged
 from aigc_demo.generators.gan import MODEL, SHIPPED
 from aigc_demo.generators.gan_model import LAYERS, NO_NUMBER, GanModel, images, tensor
-from aigc_demo.generators.picture_fields import check_picture, check_pictures, digest
+from aigc_demo.generators.picture_fields import KINDS, check_picture, check_pictures, digest
 from aigc_demo.params import Data, Params, Range
 from aigc_demo.results import Done, Step
 from aigc_demo.words import Words
@@ -43,7 +43,6 @@ AS_NEAR = 1.5
 USUAL = 0.98
 """The share of seeds whose w lies nearer to the mean than what counts as far out."""
 MANY = 4096
-KINDS = "PNG, JPEG, WebP, GIF, BMP, TIFF"
 CAN, OUTSIDE, LIKENESS, CANNOT, UNKNOWN = "can", "outside", "likeness", "cannot", "unknown"
 """Verdicts: it makes this; it comes near only by a w that seeds hardly give; as far as real ones; farther; not compared."""
 

@@ -33,7 +33,7 @@ from aigc_demo.generators.latent_pictures import (
     squared,
     tensor,
 )
-from aigc_demo.generators.picture_fields import check_picture, check_pictures, digest
+from aigc_demo.generators.picture_fields import KINDS, check_picture, check_pictures, digest
 from aigc_demo.params import Choice, Data, Params, Range, Seed, Switch, Text
 from aigc_demo.pictures import changes
 from aigc_demo.results import Done, Step
@@ -52,7 +52,6 @@ VECTOR_MODEL = "emoji-morph"
 FEWEST, MOST = 2, 6
 """Pictures on a way."""
 MOST_FRAMES = 600
-KINDS = "PNG, JPEG, WebP, GIF, BMP, TIFF"
 
 _MODEL = Text(
     Words("Model", "模型"),

@@ -13,6 +13,9 @@ from aigc_demo.words import Words
 
 BY_DIGEST = "sha256:"
 
+KINDS = "PNG, JPEG, WebP, GIF, BMP, TIFF"
+"""What a picture may come as, for the parameter tables."""
+
 
 def check_picture(value: Any) -> Image.Image | None:
     """A file's bytes, or a picture; upright and RGB. A digest, as recipes hold it, is no picture."""

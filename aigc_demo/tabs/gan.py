@@ -31,7 +31,7 @@ from aigc_demo.ui.gan_page import Update
 from aigc_demo.ui.model_choice import model_choices, place_model
 from aigc_demo.ui.player import player
 from aigc_demo.ui.run import listener, told_in
-from aigc_demo.ui.section import Part, buttons
+from aigc_demo.ui.section import Part, buttons, picture_input
 from aigc_demo.ui.words import Catalogue
 from aigc_demo.words import Words
 
@@ -254,14 +254,7 @@ def _project(engine: Engine, say: Catalogue) -> tuple[Part, gr.HTML, gr.Button]:
             compared = gr.HTML(elem_id="gan_project-compared")
             gr.Markdown(say(PROJECT_ABOUT), elem_classes="aigc-note")
         with gr.Column(scale=2, min_width=300, elem_classes="aigc-settings"):
-            picture = gr.Image(
-                label=say(Words("Picture", "图片")),
-                elem_id="gan_project-image",
-                sources=["upload", "webcam", "clipboard"],
-                type="filepath",
-                height=220,
-                buttons=[],
-            )
+            picture = picture_input(say, "gan_project")
             form.adopt("image", picture)
             make, stop = buttons(say, "gan_project", Words("Find it", "开始寻找"))
             note = place_model(form, engine, GAN_PROJECT)

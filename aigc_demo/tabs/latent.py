@@ -20,7 +20,7 @@ from aigc_demo.ui.latent_page import Update
 from aigc_demo.ui.model_choice import place_model
 from aigc_demo.ui.player import player
 from aigc_demo.ui.run import listener, told_in
-from aigc_demo.ui.section import Part, buttons
+from aigc_demo.ui.section import Part, buttons, picture_input
 from aigc_demo.ui.words import Catalogue
 from aigc_demo.words import Words
 
@@ -116,14 +116,7 @@ def _rebuild(engine: Engine, say: Catalogue) -> tuple[Part, gr.Image, gr.HTML]:
             status = gr.HTML(elem_id="rebuild-status")
             inside = gr.HTML(elem_id="rebuild-inside")
         with gr.Column(scale=2, min_width=300, elem_classes="aigc-settings"):
-            picture = gr.Image(
-                label=say(Words("Picture", "图片")),
-                elem_id="rebuild-image",
-                sources=["upload", "webcam", "clipboard"],
-                type="filepath",
-                height=220,
-                buttons=[],
-            )
+            picture = picture_input(say, "rebuild")
             form.adopt("image", picture)
             make, stop = buttons(say, "rebuild", Words("Rebuild", "重建"))
             note = place_model(form, engine, REBUILD)

@@ -63,6 +63,18 @@ def buttons(say: Catalogue, name: str, words: Words) -> tuple[gr.Button, gr.Butt
     return make, stop
 
 
+def picture_input(say: Catalogue, name: str) -> gr.Image:
+    """Where a person gives the picture that a section works on."""
+    return gr.Image(
+        label=say(Words("Picture", "图片")),
+        elem_id=f"{name}-image",
+        sources=["upload", "webcam", "clipboard"],
+        type="filepath",
+        height=220,
+        buttons=[],
+    )
+
+
 def bind(
     engine: Engine,
     family: Family,
