@@ -284,6 +284,9 @@ def test_the_preview_is_near_the_picture() -> None:
     shown = torch.tensor(projection.pictures(latents)).permute(0, 3, 1, 2) / 127.5 - 1
     wanted = torch.nn.functional.interpolate(real, size=(32, 32), mode="area")
     assert (shown - wanted).square().mean() < 0.25 * wanted.var()
+    red, green, blue = wanted.movedim(1, 0)
+    yellow = (red > 0.8) & (green > 0.3) & (blue < -0.4)
+    assert abs((shown - wanted)[:, 1][yellow].mean()) < 0.2  # with a linear map they were salmon, 0.35 off
 
 
 def test_what_is_no_pipeline_is_refused(tmp_path: Path, folders: dict[str, Path]) -> None:

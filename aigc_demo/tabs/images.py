@@ -118,7 +118,7 @@ def _layout(engine: Engine, say: Catalogue, language: gr.Textbox) -> Parts:
 
     with gr.Row(elem_classes="aigc-columns"):
         with gr.Column(scale=3, min_width=320):
-            placeholder = say(Words("A cat wearing a crown", "戴皇冠的猫"))
+            placeholder = say(Words("smiling face with sunglasses, 3D style", "墨镜笑脸，立体风格"))
             form.place("prompt", lines=1, max_lines=6, info=None, placeholder=placeholder)
             part["tokens"] = prompt_count.place("images-tokens")
             part["ideas"] = ideas.place("images-ideas")
