@@ -30,6 +30,7 @@ TOLD = 120
 OF = Words("{used:,} / {limit:,} tokens", "{used:,} / {limit:,} 个词元")
 REST = Words("Too long; this is not read: “{rest}”", "太长，读不到这一部分：“{rest}”")
 HINT = Words("(word:1.3) counts more, [word] less", "(词:1.3) 加重，[词] 减轻")
+FREE = Words("No words: the model then paints what it likes.", "没有文字：模型想画什么就画什么。")
 NO_WEIGHTS = Words("weights have no effect on this model", "权重对该模型不起作用")
 
 
@@ -61,7 +62,10 @@ def told(engine: Engine, readers: Readers, prompt: Any, style: Any, model: Any, 
     """What is said of a prompt; "" where there is nothing to say."""
     try:
         asked = ImageParams.of({"prompt": prompt, "style": style, "model": model})
-        here = locate(engine.spec(IMAGES, asked.model).source, engine.places) if asked.prompt.strip() else None
+        source = engine.spec(IMAGES, asked.model).source
+        if not asked.prompt.strip():
+            return f"<div class='aigc-count'><span>{escape(FREE.to(language))}</span></div>"
+        here = locate(source, engine.places)
     except UserError:
         return ""
     found = readers.read(here.folder, plain(styled(asked.prompt, asked.style))) if here else None
