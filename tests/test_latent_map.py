@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import shutil
 from pathlib import Path
 from typing import Any
@@ -60,22 +61,47 @@ def test_a_map_of_other_weights_is_none(tmp_path: Path, monkeypatch: pytest.Monk
 
 # The page says: on a dot you get exactly its picture.
 def test_a_dot_is_its_picture(chart: LatentMap, model: LatentModel) -> None:
-    for n in range(0, len(chart.known), 97):
-        np.testing.assert_allclose(chart.at(chart.places[n]), chart.latents[n], atol=1e-6)
-        x, y = map(float, chart.places[n])
-        found = decode(chart, model, x=x, y=y)
+    for n, layout in itertools.product(range(0, len(chart.known), 97), ("components", "likeness")):
+        place = (chart.likeness if layout == "likeness" else chart.places)[n]
+        np.testing.assert_allclose(chart.at(place, layout), chart.latents[n], atol=1e-6)
+        x, y = map(float, place)
+        found = decode(chart, model, layout=layout, x=x, y=y)
         assert found.nearest[0] == (chart.known[n].slug, pytest.approx(0, abs=1e-3))
         assert found.place == pytest.approx((x, y), abs=1e-3)
 
 
 # A drag has to be a film and not a slide show: halving the step halves the largest change, also where neighbours swap.
-def test_a_way_over_the_map_has_no_jump(chart: LatentMap) -> None:
+@pytest.mark.parametrize("layout", ["components", "likeness"])
+def test_a_way_over_the_map_has_no_jump(chart: LatentMap, layout: str) -> None:
     def largest(points: int) -> float:
         way = np.linspace((-1.2, -0.8), (1.3, 1.1), points)
-        steps = np.diff(np.stack([chart.at(place) for place in way]), axis=0)
+        steps = np.diff(np.stack([chart.at(place, layout) for place in way]), axis=0)
         return float(np.linalg.norm(steps, axis=1).max())
 
     assert largest(40_001) < 0.6 * largest(20_001)
+
+
+# Likeness is what this layout is for: of two pictures side by side far more often both are near for the model than by chance,
+# and more often than on the two components.
+def test_likes_stand_together(chart: LatentMap) -> None:
+    def kept(places: np.ndarray) -> float:
+        def nearest(points: np.ndarray) -> np.ndarray:
+            distances = np.linalg.norm(points[:, None] - points[None], axis=2)
+            return np.argsort(distances, axis=1)[:, 1:6]
+
+        pairs = zip(nearest(places), nearest(chart.latents * chart.stretch), strict=True)
+        return float(np.mean([len(set(seen) & set(true)) / 5 for seen, true in pairs]))
+
+    assert kept(chart.likeness) > 2 * kept(chart.places)
+    assert np.abs(chart.likeness).max() < latent_map.REACH
+
+
+# A sum and a slider lead somewhere on this map as well: to the pictures that the result is most like.
+def test_what_was_added_shows_where_its_likes_stand(chart: LatentMap, model: LatentModel) -> None:
+    found = decode(chart, model, start=SUM, a="red-circle", b="red-circle", c="green-circle", layout="likeness")
+    assert found.place == pytest.approx(chart.likeness[chart.find("green-circle")], abs=1e-3)
+    x, y = map(float, chart.likeness[5])
+    assert decode(chart, model, layout="likeness", x=x, y=y, red=3.0).place != pytest.approx((x, y), abs=1e-3)
 
 
 # What the READMEs promise, and what A - B + C is for.
@@ -119,8 +145,9 @@ def test_the_pages_picture_restores_its_point() -> None:
 def test_the_chart_is_whole_in_both_languages(chart: LatentMap) -> None:
     for language in ("en", "zh"):
         made = charted(chart, language)
-        assert all(row[3].strip() for row in made["dots"])
-        slugs = [row[4] for row in made["dots"]]
+        assert all(row[1].strip() for row in made["dots"])
+        slugs = [row[2] for row in made["dots"]]
+        assert set(made["layouts"]["names"]) == set(made["layouts"]["places"])
         assert len(set(slugs)) == len(slugs)
         assert {made["settings"][name] for name in "abc"} <= set(slugs)
-    assert made["dots"][slugs.index("red-heart")][3] == "红心"
+    assert made["dots"][slugs.index("red-heart")][1] == "红心"

@@ -285,10 +285,11 @@ def test_a_chinese_phone_walks_the_map(browser: Any, site: Site) -> None:
         field.scroll_into_view_if_needed()
         assert field.locator("canvas").evaluate("(canvas) => canvas.width / canvas.height") == 1
         box, chart = field.bounding_box(), latent_map.charted(latent_rows.chart(), "zh")
-        xs, ys = ([dot[k] for dot in chart["dots"]] for k in (0, 1))
+        places = chart["layouts"]["places"]["components"]
+        xs, ys = zip(*places, strict=True)
         wide = 1.06 * max(max(xs) - min(xs), max(ys) - min(ys))
         left, top = (min(xs) + max(xs) - wide) / 2, (min(ys) + max(ys) + wide) / 2
-        x, y, _, name, _ = next(dot for dot in chart["dots"] if dot[0] == max(xs))
+        (x, y), (_, name, _) = max(zip(places, chart["dots"], strict=True))
         place = (x - left) / wide * box["width"], (top - y) / wide * box["height"]
         page.touchscreen.tap(box["x"] + place[0], box["y"] + place[1])
         walker.visitor.comes_to(lambda: picture.get_attribute("data-of"), f"{x:g} {y:g}")

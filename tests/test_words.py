@@ -23,7 +23,7 @@ NAMES = {
         Apple BMP BPE CPU Face GGUF GIF GPU Hugging JPEG JSON Llama PNG PyPI Python TIFF WebP bfloat16 diffusers float32 pip
         safetensors transformers""",
     "names of samplers": "DDIM DPM Euler Karras LCM M UniPC a",
-    "terms that Chinese texts on the subject leave in English": "A B C Min NaN PSNR RMSE SSIM Top X Y k lerp logits min p slerp softmax top w z",
+    "terms that Chinese texts on the subject leave in English": "A B C Min NaN PSNR RMSE SSIM Top X Y k lerp logits min p slerp softmax t SNE top w z",
     "units": "GiB KiB MB MiB",
     "what a person types, or reads as it stands, somewhere else": """
         assistant device dtype false models n name owner true user""",

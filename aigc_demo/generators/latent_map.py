@@ -1,7 +1,8 @@
-"""A map of a vector latent: where known pictures lie on its two strongest components, and what any point decodes to.
+"""Maps of a vector latent: where known pictures lie, and what any point decodes to.
 
-place -> the plane of the two components + what the nearest pictures have besides -> base
-A - B + C                                                                         -> base
+place on the two strongest components -> their plane + what the nearest pictures have besides -> base
+place among its likes                 -> a mixture of the nearest pictures                    -> base
+A - B + C                                                                                    -> base
 base + components + words -> decoder -> picture
 """
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 FOLDER = WEIGHTS.parent / "morph-map"
 TENSORS, TABLE = "map.safetensors", "map.json"
-FORMAT = 1
+FORMAT = 2
 COMPONENTS = 6
 REACH = 4.0
 """Deviations from the middle that a place may lie."""
@@ -39,6 +40,7 @@ NEIGHBOURS = 4
 TOLD = 3
 """Nearest pictures that a result names."""
 PLACE, SUM = "place", "sum"
+STRONGEST, LIKENESS = "components", "likeness"
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,20 @@ class MapParams(Params):
             {PLACE: Words("A place", "位置"), SUM: Words("A − B + C", "A − B + C")},
         ),
     ] = PLACE
+    layout: Annotated[
+        str,
+        Choice(
+            Words("Arranged by", "排列方式"),
+            Words(
+                "Where the pictures stand: on the two strongest components, or next to their likes (t-SNE).",
+                "图片的位置：按两个最强的主成分，或与相似的图片相邻（t-SNE）。",
+            ),
+            {
+                STRONGEST: Words("Strongest components", "最强主成分"),
+                LIKENESS: Words("Likeness (t-SNE)", "相似度（t-SNE）"),
+            },
+        ),
+    ] = STRONGEST
     x: Annotated[float, _coordinate(Words("Across", "横向"))] = 0.0
     y: Annotated[float, _coordinate(Words("Up", "纵向"))] = 0.0
     a: Annotated[str, _picture(Words("A", "A"))] = "green-circle"
@@ -162,8 +178,8 @@ class Known:
 
 @dataclass(frozen=True)
 class LatentMap:
-    """latents: [n, d] of the pictures, means of the encoder. places: [n, 2], in deviations. centre: [d], their mean.
-    write: [6, d], one deviation along each component; read: [6, d], what measures it. words: [len(WORDS), d].
+    """latents: [n, d] of the pictures, means of the encoder. places, likeness: [n, 2], where they stand in either layout,
+    in deviations. centre: [d], the latents' mean. write: [6, d], one deviation along each component; read: [6, d], what measures it. words: [len(WORDS), d].
     stretch: [d], how much pictures differ along every number. typical: median distance of two pictures, by `stretch`.
     share: of the pictures' variance, by component. counts: word -> pictures with and without it.
     ends: uint8 [6, 2, s, s, 3], the middle of the map moved along each component, both ways. weights: digest of the
@@ -177,6 +193,7 @@ class LatentMap:
     typical: float
     latents: np.ndarray
     places: np.ndarray
+    likeness: np.ndarray
     centre: np.ndarray
     write: np.ndarray
     read: np.ndarray
@@ -184,22 +201,22 @@ class LatentMap:
     stretch: np.ndarray
     ends: np.ndarray
 
-    def at(self, place: np.ndarray) -> np.ndarray:
-        """The latent of a place: on the plane, with the residuals of the nearest pictures, weighted by Franke and Little's
-        modified Shepard weights: exactly a picture's latent on its dot, and without a jump in between."""
-        distances = np.linalg.norm(self.places - place, axis=1)
-        order = np.argsort(distances, kind="stable")[: NEIGHBOURS + 1]
-        near, far = order[:-1], distances[order[-1]]
-        weights = (np.maximum(far - distances[near], 0) / (far * np.maximum(distances[near], 1e-6) + 1e-12)) ** 2
-        weights = weights / weights.sum() if weights.sum() else np.full(len(near), 1 / len(near))
-        besides = self.latents[near] - self.plane(self.places[near])
-        return self.plane(place) + weights @ besides
+    def at(self, place: np.ndarray, layout: str = STRONGEST) -> np.ndarray:
+        """The latent of a place: exactly a picture's on its dot, and without a jump in between."""
+        if layout == LIKENESS:
+            near, weights = shares(self.likeness, place)
+            return weights @ self.latents[near]
+        near, weights = shares(self.places, place)
+        return self.plane(place) + weights @ (self.latents[near] - self.plane(self.places[near]))
 
     def plane(self, places: np.ndarray) -> np.ndarray:
         return self.centre + places @ self.write[:2]
 
-    def place(self, latent: np.ndarray) -> np.ndarray:
-        """Where on the map a latent lies, seen from above."""
+    def place(self, latent: np.ndarray, layout: str = STRONGEST) -> np.ndarray:
+        """Where a latent lies: seen from above, or among the pictures that it is most like."""
+        if layout == LIKENESS:
+            near, weights = shares(self.latents * self.stretch, latent * self.stretch)
+            return weights @ self.likeness[near]
         return self.read[:2] @ (latent - self.centre)
 
     def nearest(self, latent: np.ndarray, without: tuple[int, ...] = ()) -> list[tuple[int, float]]:
@@ -214,9 +231,18 @@ class LatentMap:
         raise Invalid(Words("The map has no picture “{slug}”.", "地图上没有图片“{slug}”。").format(slug=slug[:60]))
 
 
+def shares(points: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(nearest points, weight of each), by Franke and Little's modified Shepard weights."""
+    distances = np.linalg.norm(points - at, axis=1)
+    order = np.argsort(distances, kind="stable")[: NEIGHBOURS + 1]
+    near, far = order[:-1], distances[order[-1]]
+    weights = (np.maximum(far - distances[near], 0) / (far * np.maximum(distances[near], 1e-6) + 1e-12)) ** 2
+    return near, weights / weights.sum() if weights.sum() else np.full(len(near), 1 / len(near))
+
+
 @dataclass(frozen=True)
 class Point:
-    """place: of the latent, seen from above; it leaves the one asked for where components or words were added.
+    """place: of the latent on the map; it leaves the one asked for where components or words were added.
     nearest: slug and distance of the nearest pictures; of a sum without those that it was made of."""
 
     picture: Image.Image
@@ -236,13 +262,16 @@ def decode_point(
         a, b, c = made_of = (chart.find(request.a), chart.find(request.b), chart.find(request.c))
         latent = chart.latents[a] - chart.latents[b] + chart.latents[c]
     else:
-        latent = chart.at(np.array([request.x, request.y]))
+        latent = chart.at(np.array([request.x, request.y]), request.layout)
+    base = latent
     latent = latent + np.array([getattr(request, f"component_{n + 1}") for n in range(COMPONENTS)]) @ chart.write
     latent = latent + np.array([getattr(request, name) for name in WORDS]) @ chart.words
     between = time.perf_counter()
     picture = decoded(model, torch.from_numpy(latent[None]).float())[0]
     ended = time.perf_counter()
-    x, y = (round(float(value), 4) for value in chart.place(latent))
+    stays = request.start == PLACE and np.array_equal(latent, base)
+    place = (request.x, request.y) if stays else chart.place(latent, request.layout)
+    x, y = (round(float(value), 4) for value in place)
     nearest = tuple((chart.known[n].slug, round(distance, 4)) for n, distance in chart.nearest(latent, made_of))
     yield Done(
         Point(picture, (x, y), nearest),
@@ -284,7 +313,7 @@ def save(chart: LatentMap, folder: Path) -> None:
 
     folder.mkdir(parents=True, exist_ok=True)
     small = {"latents": chart.latents.astype(np.float16), "ends": np.ascontiguousarray(chart.ends)}
-    names = ("places", "centre", "write", "read", "words", "stretch")
+    names = ("places", "likeness", "centre", "write", "read", "words", "stretch")
     small |= {name: np.ascontiguousarray(getattr(chart, name), np.float32) for name in names}
     save_file(small, folder / TENSORS)
     table = {

@@ -52,6 +52,7 @@ def build(vae: Any, weights: str, pack: Pack, split: Split, style: str = STYLE, 
         typical=_typical(known * stretch),
         latents=known,
         places=places,
+        likeness=_likeness(known * stretch),
         centre=centre,
         write=write,
         read=read,
@@ -110,6 +111,15 @@ def _components(latents: np.ndarray, stretch: np.ndarray) -> tuple[np.ndarray, n
     read = axes * stretch / deviations[:, None]
     write = axes / stretch * deviations[:, None]
     return write, read, (latents - latents.mean(0)) @ read[:2].T, (values**2 / (values**2).sum())[:COMPONENTS]
+
+
+def _likeness(points: np.ndarray) -> np.ndarray:
+    """[n, 2]: t-SNE (van der Maaten and Hinton 2008), from the principal components on so that it is the same each time,
+    as wide as a map of components is."""
+    from sklearn.manifold import TSNE
+
+    places = TSNE(init="pca", perplexity=min(30, (len(points) - 1) / 3), random_state=0).fit_transform(points)
+    return (places - places.mean(0)) / places.std(0)  # its axes mean nothing: as wide as high
 
 
 def _typical(points: np.ndarray) -> float:

@@ -11,13 +11,24 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import numpy as np
 from PIL import Image
 
 from aigc_demo import png
 from aigc_demo.engine import Engine
-from aigc_demo.generators.latent_map import COMPONENTS, PLACE, SUM, WORDS, LatentMap, MapParams, Point
+from aigc_demo.generators.latent_map import (
+    COMPONENTS,
+    LIKENESS,
+    PLACE,
+    STRONGEST,
+    SUM,
+    WORDS,
+    LatentMap,
+    MapParams,
+    Point,
+)
 from aigc_demo.generators.latent_rows import MAP
-from aigc_demo.params import Range
+from aigc_demo.params import Choice, Range
 from aigc_demo.results import Done, finish
 from aigc_demo.ui import uploads
 from aigc_demo.ui.run import told_in
@@ -29,16 +40,27 @@ SAID = {
         "Map of {n} pictures. Arrow keys move the point, with Shift ten times as far.",
         "{n} 张图片的地图。方向键移动该点，按住 Shift 移动十倍距离。",
     ),
-    "how": Words(
+    "how_components": Words(
         "Click, drag, or use the arrow keys. Each dot is a picture in its own mean colour, placed by the two strongest "
         "components.",
         "点击、拖动，或使用方向键。每个点是一张图片，颜色取自它的平均色，位置由两个最强的主成分决定。",
     ),
-    "between": Words(
+    "how_likeness": Words(
+        "Click, drag, or use the arrow keys. Each dot is a picture in its own mean colour. t-SNE puts together what is alike "
+        "for the model; how far apart two groups stand, and in which direction, says nothing.",
+        "点击、拖动，或使用方向键。每个点是一张图片，颜色取自它的平均色。t-SNE 把模型认为相似的图片放在一起；"
+        "两群之间的距离和方向没有意义。",
+    ),
+    "between_components": Words(
         "A map has two numbers, a latent {numbers}. The others are borrowed from the four nearest dots, the nearer the "
         "more: on a dot you get exactly its picture as the model rebuilds it, in between a mixture.",
         "地图上只有两个数，而潜变量有 {numbers} 个。其余的数取自最近的四个点，越近权重越大：落在点上，得到的正是模型重建的那张图片；"
         "落在点之间，得到的是混合。",
+    ),
+    "between_likeness": Words(
+        "A place between the dots has no latent of its own here: the latents of the four nearest dots are mixed, the nearer "
+        "the more. On a dot you get exactly its picture as the model rebuilds it.",
+        "这里点与点之间的位置没有自己的潜变量：混合最近四个点的潜变量，越近权重越大。落在点上，得到的正是模型重建的那张图片。",
     ),
     "credit": Words(
         "Dots: the {n} Noto Emoji (Google, Apache-2.0) that come back best. Names: Unicode CLDR.",
@@ -129,10 +151,9 @@ def charted(found: LatentMap, language: str) -> dict[str, Any]:
         }
         for name, word in WORDS.items()
     ]
-    dots = [
-        [round(float(x), 3), round(float(y), 3), one.colour, one.name.to(language), one.slug]
-        for (x, y), one in zip(found.places, found.known, strict=True)
-    ]
+    dots = [[one.colour, one.name.to(language), one.slug] for one in found.known]
+    layout = markers["layout"]
+    assert isinstance(layout, Choice)
     return {
         "say": {key: words_.to(language) for key, words_ in SAID.items()},
         "dots": dots,
@@ -141,6 +162,15 @@ def charted(found: LatentMap, language: str) -> dict[str, Any]:
         "settings": MapParams.defaults(),
         "limit": slider("x")["high"],
         "starts": {"place": PLACE, "sum": SUM},
+        "layouts": {
+            "label": layout.label.to(language),
+            "names": {name: words_.to(language) for name, words_ in layout.options.items()},
+            "places": {
+                name: np.round(places, 3).tolist()
+                for name, places in ((STRONGEST, found.places), (LIKENESS, found.likeness))
+            },
+            "straight": STRONGEST,
+        },
         "numbers": len(found.centre),
     }
 

@@ -8,7 +8,7 @@ const root = element.querySelector(".aigc-map") || element;
 const SNAP = 8, HOVER = 11, STEP = 0.05; // pixels, pixels, deviations
 const text = (n) => `${n}`.replace("-", "−");
 
-let chart = null, say = null, settings = null, sliders = [];
+let chart = null, say = null, settings = null, sliders = [], arrange = () => {};
 let busy = false, wanted = false, place = null, under = -1, still = () => {};
 const moved = () => sliders.some(({ name }) => settings[name] !== 0);
 
@@ -20,9 +20,7 @@ async function begin() {
   chart = await server.chart(language);
   say = (key, values = {}) => chart.say[key].replace(/\{(\w+)\}/g, (_, name) => values[name]);
   settings = { ...chart.settings };
-  const middle = [0, 1].map((k) => span(chart.dots.map((dot) => dot[k])));
-  const half = 0.53 * Math.max(...middle.map(([low, high]) => high - low));
-  chart.view = { centre: middle.map(([low, high]) => (low + high) / 2), half };
+  chart.dots = chart.dots.map((about) => [0, 0, ...about]);
   if (window.matchMedia("(pointer: coarse)").matches) root.classList.add("mp-touch");
   lay();
   new ResizeObserver(draw).observe(field);
@@ -31,6 +29,7 @@ async function begin() {
   ask();
 }
 
+const straight = () => settings.layout === chart.layouts.straight;
 const span = (values) => [Math.min(...values), Math.max(...values)];
 
 // ---- what stands on the page --------------------------------------------------------------------------------------
@@ -55,6 +54,17 @@ function lay() {
   reset.addEventListener("click", () => { for (const slider of sliders) slider.put(0); change(); });
   still = () => { reset.disabled = !moved(); };
   const note = (key, values) => make("p", "mp-note", say(key, values));
+  const how = note("how_components"), between = note("between_components", { numbers: chart.numbers });
+  const layouts = switches();
+  arrange = () => {
+    chart.layouts.places[settings.layout].forEach(([x, y], n) => { [chart.dots[n][0], chart.dots[n][1]] = [x, y]; });
+    const middle = [0, 1].map((k) => span(chart.dots.map((dot) => dot[k])));
+    const half = 0.53 * Math.max(...middle.map(([low, high]) => high - low));
+    chart.view = { centre: middle.map(([low, high]) => (low + high) / 2), half };
+    how.textContent = say(`how_${settings.layout}`);
+    between.textContent = say(`between_${settings.layout}`, { numbers: chart.numbers });
+    for (const button of layouts.children) button.setAttribute("aria-pressed", String(button.dataset.layout === settings.layout));
+  };
   const knobs = make("div", "mp-knobs",
     make("section", "", make("p", "mp-title", say("components")), note("components_about"),
       ...chart.components.map((one, n) => knob(one, say("component", { n: n + 1 }), one.share, one.ends))),
@@ -62,10 +72,33 @@ function lay() {
       ...chart.words.map((one) => knob(one, one.word, say(one.among ? "among" : "counts", one)))),
     reset);
   root.replaceChildren(make("div", "mp-all",
-    make("div", "mp-left", field, note("how"), sums(), note("distance"), note("between", { numbers: chart.numbers }), note("credit", { n: dots.length })),
+    make("div", "mp-left", layouts, field, how, sums(), note("distance"), between, note("credit", { n: dots.length })),
     make("div", "mp-right", result, knobs)));
   root.classList.add("mp-waits");
   where.textContent = say("loading");
+}
+
+function switches() {
+  const group = make("div", "mp-layouts");
+  group.setAttribute("role", "group");
+  group.setAttribute("aria-label", chart.layouts.label);
+  for (const [layout, label] of Object.entries(chart.layouts.names)) {
+    const button = make("button", "", label);
+    button.type = "button";
+    button.dataset.layout = layout;
+    button.addEventListener("click", () => {
+      if (layout === settings.layout) return;
+      const same = near(toPixels(settings.x, settings.y), Infinity); // the point goes on to where its picture stands now
+      Object.assign(settings, { layout });
+      place = null;
+      arrange();
+      name(-1);
+      if (settings.start === chart.starts.place) go(...chart.dots[same]);
+      else change();
+    });
+    group.append(button);
+  }
+  return group;
 }
 
 function knob({ name, low, high, step }, label, about, ends) {
@@ -108,6 +141,7 @@ function restore() {
   const given = props.value && typeof props.value === "object" && props.value.settings;
   if (!chart) return;
   Object.assign(settings, given || {});
+  arrange();
   for (const { name, put } of sliders) put(settings[name]);
   for (const select of root.querySelectorAll("select")) select.value = settings[select.dataset.name];
   if (given) change();
@@ -157,7 +191,7 @@ async function show({ picture, place: seen, nearest: near, ms, error }, asked) {
   image.src = picture;
   await image.decode().catch(() => {});
   image.dataset.of = `${asked.x} ${asked.y}`;
-  place = seen;
+  place = asked.layout === settings.layout ? seen : null;
   const title = asked.start === chart.starts.sum ? say("sum") : say("place", { x: text(asked.x.toFixed(2)), y: text(asked.y.toFixed(2)) });
   where.textContent = `${title} · ${say("decoded", { ms })}`;
   const name = (slug) => chart.dots.find((dot) => dot[4] === slug)[3];
@@ -182,17 +216,27 @@ function draw() {
   const [ink, quiet, line] = ["--mp-ink", "--mp-quiet", "--mp-line"].map((name) => style.getPropertyValue(name));
   pen.setTransform(dense, 0, 0, dense, 0, 0);
   pen.clearRect(0, 0, wide, wide);
+  if (straight()) drawAxes(pen, wide, ink, line, style.fontFamily);
+  pen.lineWidth = 0.75;
+  pen.strokeStyle = quiet;
+  const size = wide < 420 ? 2.6 : 3.6;
+  for (const [x, y, colour] of chart.dots) ring(pen, toPixels(x, y), size, colour, true);
+  if (settings.start === chart.starts.sum) drawSum(pen, ink);
+  if (under >= 0) { pen.lineWidth = 2; pen.strokeStyle = ink; ring(pen, toPixels(...chart.dots[under]), size + 3); }
+  const led = place && moved();
+  if (settings.start === chart.starts.place) mark(pen, toPixels(settings.x, settings.y), ink, led);
+  if (place && (led || settings.start === chart.starts.sum)) mark(pen, toPixels(...place), ink, false);
+}
+
+// Only components have axes: where likes stand together, left and right mean nothing.
+function drawAxes(pen, wide, ink, line, fontFamily) {
   const [ox, oy] = toPixels(0, 0).map((value) => Math.round(value) + 0.5);
   [pen.strokeStyle, pen.lineWidth] = [line, 1];
   pen.beginPath();
   pen.moveTo(ox, 0); pen.lineTo(ox, wide); pen.moveTo(0, oy); pen.lineTo(wide, oy);
   pen.stroke();
-  pen.lineWidth = 0.75;
-  pen.strokeStyle = quiet;
-  const size = wide < 420 ? 2.6 : 3.6;
-  for (const [x, y, colour] of chart.dots) ring(pen, toPixels(x, y), size, colour, true);
   pen.fillStyle = ink;
-  pen.font = `11px ${style.fontFamily}`;
+  pen.font = `11px ${fontFamily}`;
   const share = (n) => say("axis", { n: n + 1, share: chart.components[n].share });
   pen.fillText(share(0), wide - pen.measureText(share(0)).width - 6, wide - 7);
   pen.save();
@@ -200,11 +244,6 @@ function draw() {
   pen.rotate(-Math.PI / 2);
   pen.fillText(share(1), 0, 0);
   pen.restore();
-  if (settings.start === chart.starts.sum) drawSum(pen, ink);
-  if (under >= 0) { pen.lineWidth = 2; pen.strokeStyle = ink; ring(pen, toPixels(...chart.dots[under]), size + 3); }
-  const led = place && moved();
-  if (settings.start === chart.starts.place) mark(pen, toPixels(settings.x, settings.y), ink, led);
-  if (place && (led || settings.start === chart.starts.sum)) mark(pen, toPixels(...place), ink, false);
 }
 
 function ring(pen, [x, y], radius, colour, outline) {
@@ -227,7 +266,7 @@ function mark(pen, at, ink, left) {
 
 function drawSum(pen, ink) {
   const at = (name) => toPixels(...chart.dots.find((dot) => dot[4] === settings[name]));
-  const [a, b, c] = ["a", "b", "c"].map(at), end = [a[0] - b[0] + c[0], a[1] - b[1] + c[1]];
+  const [a, b, c] = ["a", "b", "c"].map(at), end = straight() || !place ? [a[0] - b[0] + c[0], a[1] - b[1] + c[1]] : toPixels(...place);
   [pen.strokeStyle, pen.lineWidth] = [ink, 1.25];
   for (const [from, to] of [[b, a], [c, end]]) {
     pen.beginPath(); pen.moveTo(...from); pen.lineTo(...to); pen.stroke();
