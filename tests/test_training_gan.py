@@ -1,5 +1,6 @@
 """What is the adversarial pair's own: its latent space, its losses against hand-made cases, and its marks."""
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -94,6 +95,23 @@ def test_the_penalty_reaches_every_layer_of_the_discriminator() -> None:
     _, slopes = gan.with_slopes(critic, torch.randn(2, 3, gan.SIDE, gan.SIDE, requires_grad=True))
     slopes.mean().backward()
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in critic.parameters() if p.ndim > 1)
+
+
+def test_a_penalty_now_and_then_weighs_as_much(tmp_path: Path) -> None:
+    """Over n steps it is to hold the discriminator back as one in every step does; forgotten, the pair would collapse."""
+    toys = toy.pack()
+    params = registry.MODELS["emoji-gan"].presets()["smoke"]
+
+    def told(step: int, every: int) -> dict[str, float]:
+        task = gan.GanTask(dataclasses.replace(params, penalty_every=every), toys, toy.split(toys), tmp_path)
+        _, losses = next(task.turns(step, loop.Chance(0, 0)))
+        return {name: float(loss.detach()) for name, loss in losses.items()}
+
+    always, sometimes = told(0, 1), told(0, 4)
+    assert sometimes["r1"] == pytest.approx(4 * always["r1"])
+    assert sometimes["r2"] == pytest.approx(4 * always["r2"])
+    assert set(told(1, 4)) == {"critic"}
+    assert set(told(4, 4)) == set(always) == {"critic", "r1", "r2"}
 
 
 def test_disturbing_is_differentiable_seeded_and_leaves_paper_white() -> None:
