@@ -103,6 +103,10 @@ SUBJECTS = {
         Words("Animals and plants", "动物与植物"), lambda concept: concept.category == "Animals & Nature"
     ),
     "faces": Subject(Words("Faces", "面孔"), is_face),
+    "living": Subject(
+        Words("Faces, animals and plants", "面孔、动物与植物"),
+        lambda concept: is_face(concept) or concept.category == "Animals & Nature",
+    ),
 }
 """Few concepts drawn well beat many blobs; and faces are all aligned, which makes them the easiest."""
 
