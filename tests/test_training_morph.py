@@ -76,6 +76,14 @@ def test_whitening_changes_no_picture(pictures) -> None:
         vae.whiten(mean, log_variance)
         assert torch.allclose(halfway(), before, atol=1e-3)
         assert not torch.allclose(vae.encode(pictures)[0], mean, atol=0.1)
+        # a run that begins with trained weights ends with whitening what was whitened
+        for part in vae.from_latent.parameters():
+            part.mul_(1.1)
+        changed = halfway()
+        vae.whiten(*vae.encode(pictures))
+        assert torch.allclose(halfway(), changed, atol=1e-3)
+        again = vae.encode(pictures)[0]
+        assert torch.allclose(again.mean(0), torch.zeros(64), atol=1e-3)
 
 
 # The largest preset is what may be shipped: a Space's git refuses plain files over 10 MB, and ours end at 9 MiB.

@@ -28,11 +28,24 @@ class Residual(nn.Module):
         return x + self.outer(self.inner(x))
 
 
+class Retouch(nn.Module):
+    """The one look at all pixels: takes out the grid that the change of shape before it leaves. Begins as nothing."""
+
+    def __init__(self, width: int = 16):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, width, 3, padding=1), nn.Conv2d(width, 3, 3, padding=1)
+        for part in self.second.parameters():
+            nn.init.zeros_(part)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.second(nn.functional.silu(self.first(x)))
+
+
 class VectorVae(nn.Module, PyTorchModelHubMixin):
     """side: of the pictures, in pixels, a multiple of 16. latent: numbers per picture. width: channels at side / 2.
 
-    The outermost halving is a change of shape (Shi et al., arXiv 1609.05158): no convolution runs at full size,
-    where most of the time would go.
+    The outermost halving is a change of shape (Shi et al., arXiv 1609.05158): no convolution but a last thin one runs
+    at full size, where most of the time would go.
     """
 
     centre: torch.Tensor
@@ -42,7 +55,7 @@ class VectorVae(nn.Module, PyTorchModelHubMixin):
     def __init__(self, side: int = 64, latent: int = 128, width: int = 32):
         super().__init__()
         self.side, self.latent = side, latent
-        widths = [width, 2 * width, 4 * width, 6 * width]
+        widths = [width, 2 * width, 4 * width, 5 * width]
         into: list[nn.Module] = [nn.PixelUnshuffle(2), nn.Conv2d(12, width, 3, padding=1)]
         for before, after in pairwise(widths):
             into += [nn.Conv2d(before, after, 3, stride=2, padding=1), Residual(after)]
@@ -54,7 +67,7 @@ class VectorVae(nn.Module, PyTorchModelHubMixin):
         for before, after in pairwise(reversed(widths)):
             out += [nn.Conv2d(before, after, 1), nn.Upsample(scale_factor=2), Residual(after)]
         last = nn.Conv2d(width, 12, 3, padding=1)
-        self.decoder = nn.Sequential(*out, _normed(width), last, nn.PixelShuffle(2))
+        self.decoder = nn.Sequential(*out, _normed(width), last, nn.PixelShuffle(2), Retouch())
         with torch.no_grad():  # the four pixels that a place becomes begin alike, or a grid shows (arXiv 1707.02937)
             for part in last.parameters():
                 part.copy_(part[::4].repeat_interleave(4, 0))
@@ -78,15 +91,17 @@ class VectorVae(nn.Module, PyTorchModelHubMixin):
         """Turn and stretch the latent so that the posteriors given, all together, have mean 0 and unit covariance.
 
         Then a draw from the unit normal is as likely a picture as the model knows, along every axis, and axis 0
-        is the one along which pictures differ most. Straight lines stay straight. [n, latent] each, of `encode`.
+        is the one along which pictures differ most. Straight lines stay straight, also where the latent was turned and
+        stretched before. [n, latent] each, of `encode`.
         """
         mean, variance = mean.double(), log_variance.double().exp().mean(0)
         covariance = torch.cov(mean.T, correction=0) + torch.diag(variance)
         values, vectors = torch.linalg.eigh(covariance)
         values, vectors = values.flip(0), vectors.flip(1)
-        self.back.copy_(values.sqrt()[:, None] * vectors.T)
-        self.axes.copy_(vectors / values.sqrt())
-        self.centre.copy_(mean.mean(0))
+        back, axes = self.back.double(), self.axes.double()
+        self.centre.copy_(self.centre.double() + mean.mean(0) @ back)
+        self.back.copy_(values.sqrt()[:, None] * (vectors.T @ back))
+        self.axes.copy_(axes @ vectors / values.sqrt())
 
 
 def _normed(width: int) -> nn.Module:

@@ -44,7 +44,7 @@ class MorphParams(OpposedParams):
         Range(
             Words("Width", "宽度"),
             Words(
-                "Channels at 32x32; twice, four and six times as many below.", "32×32 处的通道数；其下为 2、4、6 倍。"
+                "Channels at 32x32; twice, four and five times as many below.", "32×32 处的通道数；其下为 2、4、5 倍。"
             ),
             8,
             128,
@@ -70,8 +70,8 @@ PRESETS: dict[str, MorphParams] = {
         save_every=5, ema_decay=0.9, adversary=0.02, adversary_from=6,
     ),
     "cpu": MorphParams(
-        steps=5000, batch_size=32, warmup=150, learning_rate=1e-3, weight_decay=0.01, held_out_every=500,
-        sheet_every=1000, save_every=250, ema_decay=0.998, adversary=0.02, adversary_from=2500,
+        steps=4000, batch_size=32, warmup=150, learning_rate=1e-3, weight_decay=0.01, held_out_every=500,
+        sheet_every=1000, save_every=250, ema_decay=0.999, adversary=0.03, adversary_from=2500,
     ),
     "gpu": MorphParams(
         steps=9000, batch_size=256, warmup=300, learning_rate=1.5e-3, weight_decay=0.01, features=0.1,
