@@ -81,6 +81,8 @@ MEANINGS = {
     "steps_even": "largest of 15 steps at most three times the mean step, in pixels",
 }
 RECIPE_FILE = "training.json"
+LOOKED_FILE = "looked.json"
+"""What a person saw on the sheet of committed prompts: {"weights": digests, "of": count, "not_recognised": prompts}."""
 
 
 def record(folder: Path, preset: str, settings: dict[str, Any], seconds: float, begun: Mapping[str, str]) -> None:
@@ -119,9 +121,21 @@ def write(name: str, folder: Path) -> None:
         + "; settings in `training.json`.\n",
         "## Data\n\n" + credits() + "\n",
     ]
+    looked = _looked(folder)
+    if looked and looked["weights"] == told["weights"]:
+        missed = looked["not_recognised"]
+        parts.append(
+            f"## Looked at\n\nOf the {looked['of']} committed prompts, each drawn once, a person recognised "
+            f"{looked['of'] - len(missed)}. Not: {'; '.join(missed)}.\n"
+        )
     if told["misses"]:
         parts.append(f"## Misses ({len(told['misses'])})\n\n" + "; ".join(told["misses"]) + "\n")
     (folder / "README.md").write_text("\n".join(parts), encoding="utf-8")
+
+
+def _looked(folder: Path) -> dict[str, Any] | None:
+    file = folder / LOOKED_FILE
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
 
 
 def credits() -> str:

@@ -118,9 +118,9 @@ PRESETS: dict[str, DiffusionTraining] = {
         save_every=4, ema_decay=0.9, sheet_pictures=1,
     ),
     "cpu": DiffusionTraining(
-        subjects="faces", plain=0.85, words_up_to=8, width_32=32, width_16=64, width_8=128, steps=3800, batch_size=16,
-        warmup=100, learning_rate=8e-4, weight_decay=0.01, held_out_every=1000, sheet_every=750, save_every=250,
-        ema_decay=0.999,
+        subjects="faces", plain=0.65, words_up_to=8, width_32=32, width_16=64, width_8=128, steps=9000, batch_size=32,
+        warmup=100, learning_rate=1e-3, weight_decay=0.01, variants=16, held_out_every=1500, sheet_every=1500,
+        save_every=250, ema_decay=0.999,
     ),
     "gpu": DiffusionTraining(
         steps=24000, batch_size=256, warmup=1000, learning_rate=5e-4, weight_decay=0.01, variants=16,
