@@ -133,7 +133,9 @@ def section(visitor: Visitor, name: str) -> None:
 
 
 def made(visitor: Visitor, prefix: str) -> dict[str, str]:
-    """Make, and wait for the end; the facts under the result."""
+    """Make, and wait for the end; the facts under the result, not those of a result before it."""
+    before = f"document.querySelectorAll('#{prefix}-status .aigc-facts').forEach((old) => old.remove())"
+    visitor.page.evaluate(before)
     visitor.page.click(f"#{prefix}-make-button")
     return facts(visitor, prefix)
 
