@@ -61,7 +61,7 @@ def main() -> int:
         import torch
 
         with torch.no_grad():
-            return model.net.decode(z) if model.kind == "vector" else model.net.decode(z).sample
+            return model.net.decode(z) if model.kind == "vector" else model.net.decode(z.to(model.net.dtype)).sample
 
     def on_thread(work: Callable[[], Any]) -> Any:
         """On a fresh thread, as the app does, so that every way has the same kind of OpenMP team."""

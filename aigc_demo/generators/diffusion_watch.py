@@ -72,7 +72,7 @@ class Watch(AbstractContextManager["Watch"]):
 
     def frame(self, latents: torch.Tensor | None) -> Frame:
         """What is to be seen after the step just made."""
-        noisy, guess = self._picture(latents), self._picture(self._guess)
+        noisy, guess = self._pictures(latents, self._guess)
         self._shown = guess if guess is not None else noisy
         return Frame(noisy, guess, self._pull)
 
@@ -84,13 +84,18 @@ class Watch(AbstractContextManager["Watch"]):
             return []
         return [Image.fromarray(p).resize((self.width, self.height), Image.Resampling.BICUBIC) for p in self._shown]
 
-    def _picture(self, latents: torch.Tensor | None) -> np.ndarray | None:
-        if latents is None or self.model.projection is None:
-            return None
-        latents = unpacked(self.pipeline, latents, self.width, self.height)
-        if latents.shape[1] != self.model.projection.channels:
-            return None
-        return self.model.projection.pictures(latents)
+    def _pictures(self, *given: torch.Tensor | None) -> list[np.ndarray | None]:
+        """What each of them shows, drawn all at once; None where there is nothing to see."""
+        import numpy as np
+        import torch
+
+        if self.model.projection is None:
+            return [None for _ in given]
+        ready = [one if one is None else unpacked(self.pipeline, one, self.width, self.height) for one in given]
+        fit = [one is not None and one.shape[1] == self.model.projection.channels for one in ready]
+        shown = [one.float() for one, fits in zip(ready, fit, strict=True) if one is not None and fits]
+        drawn = iter(np.split(self.model.projection.pictures(torch.cat(shown)), len(shown)) if shown else ())
+        return [next(drawn) if fits else None for fits in fit]
 
 
 def _second(output: Any) -> tuple[Any, ...]:
