@@ -179,7 +179,8 @@ class Known:
 @dataclass(frozen=True)
 class LatentMap:
     """latents: [n, d] of the pictures, means of the encoder. places, likeness: [n, 2], where they stand in either layout,
-    in deviations. centre: [d], the latents' mean. write: [6, d], one deviation along each component; read: [6, d], what measures it. words: [len(WORDS), d].
+    in deviations. centre: [d], the latents' mean. write: [6, d], one deviation along each component; read: [6, d], what
+    measures it. words: [len(WORDS), d].
     stretch: [d], how much pictures differ along every number. typical: median distance of two pictures, by `stretch`.
     share: of the pictures' variance, by component. counts: word -> pictures with and without it.
     ends: uint8 [6, 2, s, s, 3], the middle of the map moved along each component, both ways. weights: digest of the

@@ -82,7 +82,7 @@ MEANINGS = {
 }
 RECIPE_FILE = "training.json"
 LOOKED_FILE = "looked.json"
-"""What a person saw on the sheet of committed prompts: {"weights": digests, "of": count, "not_recognised": prompts}."""
+"""What the makers of a model saw on the sheet of committed prompts: {"weights": digests, "of": count, "not_recognised": prompts}."""
 
 
 def record(folder: Path, preset: str, settings: dict[str, Any], seconds: float, begun: Mapping[str, str]) -> None:
@@ -125,7 +125,7 @@ def write(name: str, folder: Path) -> None:
     if looked and looked["weights"] == told["weights"]:
         missed = looked["not_recognised"]
         parts.append(
-            f"## Looked at\n\nOf the {looked['of']} committed prompts, each drawn once, a person recognised "
+            f"## Looked at\n\nOf the {looked['of']} committed prompts, each drawn once, its makers recognised "
             f"{looked['of'] - len(missed)}. Not: {'; '.join(missed)}.\n"
         )
     if told["misses"]:

@@ -75,8 +75,8 @@ class GanParams(TrainingParams):
         Range(
             Words("Penalty every", "惩罚间隔"),
             Words(
-                "Only in every n-th step, and n times as heavy: the steps between take a third of its time.",
-                "每 n 步才计算一次，权重乘以 n：其余各步只需它三分之一的时间。",
+                "Only in every n-th step, and n times as heavy: the steps between take half its time.",
+                "每 n 步才计算一次，权重乘以 n：其余各步只需它一半的时间。",
             ),
             1,
             32,

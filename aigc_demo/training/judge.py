@@ -127,7 +127,8 @@ class NamingTask:
 
 class StyleTask(NamingTask):
     """The same net, asked for the style. Colours, margins and clean edges are what a style is: of the judge's troubles it
-    gets only blur, which made pictures have too. With all of them it saw no more than three of four styles."""
+    gets only blur, which made pictures have too. With all of them it told the
+    style of three pictures in four."""
 
     name = "style"
     jitter, mix = STYLE_JITTER, STYLE_MIX
