@@ -286,6 +286,8 @@ def test_the_preview_is_near_the_picture() -> None:
     assert (shown - wanted).square().mean() < 0.25 * wanted.var()
     red, green, blue = wanted.movedim(1, 0)
     yellow = (red > 0.8) & (green > 0.3) & (blue < -0.4)
+    fitted = (diffusion_model.features(latents) @ projection.weight).view(12, 32, 32, 3).permute(0, 3, 1, 2)
+    assert torch.allclose(shown, fitted.clamp(-1, 1), atol=1.01 / 255), "drawn otherwise than fitted"
     assert abs((shown - wanted)[:, 1][yellow].mean()) < 0.2  # with a linear map they were salmon, 0.35 off
 
 

@@ -119,10 +119,25 @@ class Projection:
     def pictures(self, latents: torch.Tensor) -> np.ndarray:
         """uint8 [n, h, w, 3] from latents [n, c, h, w] as the denoiser sees them."""
         import torch
+        from torch.nn.functional import conv2d
 
-        n, _, h, w = latents.shape
-        colours = features(latents.detach().to("cpu", torch.float32)) @ self.weight
-        return ((colours.view(n, h, w, 3).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).numpy()
+        # features(latents) @ weight, as convolutions: a run with previews takes 1.05 of one without then, and 1.08 so
+        padded, products = _parts(latents.detach().to("cpu", torch.float32))
+        linear = self.weight[: 9 * self.channels].T.reshape(3, self.channels, 3, 3)
+        square = self.weight[9 * self.channels : -1].T[:, :, None, None]
+        colours = conv2d(padded, linear, self.weight[-1]) + conv2d(products, square)
+        return ((colours.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).movedim(1, -1).numpy()
+
+
+def _parts(latents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(latents with a rim of one, products of every two channels' means over nine places [n, pairs, h, w])."""
+    import torch
+    from torch.nn import functional
+
+    padded = functional.pad(latents, (1, 1, 1, 1), mode="replicate")
+    means = functional.avg_pool2d(padded, 3, 1)
+    one, other = torch.triu_indices(latents.shape[1], latents.shape[1])
+    return padded, means[:, one] * means[:, other]
 
 
 def features(latents: torch.Tensor) -> torch.Tensor:
@@ -133,11 +148,8 @@ def features(latents: torch.Tensor) -> torch.Tensor:
     import torch
     from torch.nn import functional
 
-    padded = functional.pad(latents, (1, 1, 1, 1), mode="replicate")
+    padded, products = _parts(latents)
     rows = functional.unfold(padded, 3).transpose(1, 2).reshape(-1, 9 * latents.shape[1])
-    means = functional.avg_pool2d(padded, 3, 1)
-    one, other = torch.triu_indices(latents.shape[1], latents.shape[1])
-    products = means[:, one] * means[:, other]
     return torch.cat([rows, products.movedim(1, -1).flatten(0, 2), torch.ones(len(rows), 1)], 1)
 
 
