@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from aigc_demo.params import Range
+from aigc_demo.params import Choice, Range
 from aigc_demo.training import canvas, captions, export, sheets, tokens
 from aigc_demo.training.data import Pack
 from aigc_demo.training.exams import Exam
@@ -45,6 +45,27 @@ class ClipParams(TrainingParams):
             0,
             10,
             0.1,
+        ),
+    ] = 1.0
+    words: Annotated[
+        str,
+        Choice(
+            Words("Text tower", "文本塔"),
+            Words(
+                "It may stay as it began, so that what was trained on its words stays valid.",
+                "可保持起始状态，使基于其文字训练的模型继续有效。",
+            ),
+            {"learn": Words("Learns", "学习"), "stay": Words("Stays", "不变")},
+        ),
+    ] = "learn"
+    patches: Annotated[
+        float,
+        Range(
+            Words("Patches", "图块"),
+            Words("Share of a picture's patches that it is shown.", "每幅图展示给它的图块比例。"),
+            0.1,
+            1,
+            0.05,
         ),
     ] = 1.0
 
@@ -98,9 +119,15 @@ class ClipTask:
         config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=params.width)
         self.exam = Exam(pack, split)
         model: Any = CLIPModel(config)
-        # one point per concept, for both towers to find; left behind when the model is exported
-        model.anchors = torch.nn.Embedding(len(self.exam.known), params.width)
+        if params.words == "stay":
+            model.text_model.requires_grad_(False)
+        else:
+            # one point per concept, for both towers to find; left behind when the model is exported
+            model.anchors = torch.nn.Embedding(len(self.exam.known), params.width)
+        if params.patches < 1:
+            model.vision_model.embeddings.register_forward_hook(_Glimpse(params.patches))
         self.groups: dict[str, torch.nn.Module] = {"clip": placed(model)}
+        self._read: dict[str, torch.Tensor] = {}
         self.shelf = canvas.shelf(pack.pixels, SIDE, device())
         self.composer = captions.Composer(pack, split.train(pack, naming=True), params.seed)
 
@@ -121,7 +148,11 @@ class ClipTask:
         cross = torch.nn.functional.cross_entropy
         losses = {"image": cross(logits, target) / 2, "text": cross(logits.T, target) / 2}
         if self.params.anchors:
-            losses["anchors"] = self.params.anchors * self._to_anchors(plans, out.image_embeds, out.text_embeds)
+            if self.params.words == "stay":
+                found = self._to_captions(plans, out.image_embeds, list(LANGUAGES)[step % len(LANGUAGES)])
+            else:
+                found = self._to_anchors(plans, out.image_embeds, out.text_embeds)
+            losses["anchors"] = self.params.anchors * found
         yield "clip", losses
 
     def _to_anchors(self, plans: Sequence[captions.Plan], images: torch.Tensor, texts: torch.Tensor) -> torch.Tensor:
@@ -143,6 +174,27 @@ class ClipTask:
             cross(scale * tower[single].float() @ points.T, target, label_smoothing=0.1) for tower in (images, texts)
         ]
         return torch.stack(both).mean()
+
+    def _to_captions(self, plans: Sequence[captions.Plan], images: torch.Tensor, language: str) -> torch.Tensor:
+        """Cross entropy of the pictures that show one thing over the captions of all concepts in all styles.
+
+        A text tower that stays makes them once and for all, up to its projection: the anchors are then what the
+        words say already.
+        """
+        import torch
+
+        model: Any = self.groups["clip"]
+        if language not in self._read:
+            told = [text for style in captions.STYLES for text in self.exam.captions(style, language)]
+            self._read[language] = pool_texts(model, self.tokenizer, told)
+        points = torch.nn.functional.normalize(model.text_projection(self._read[language]), dim=-1)
+        single = [n for n, plan in enumerate(plans) if len(plan.pieces) == 1]
+        shown = [self.pack.pictures[plans[n].pieces[0][0]] for n in single]
+        styles, count = list(captions.STYLES), len(self.exam.known)
+        places = [styles.index(p.style) * count + self.exam.place[p.concept] for p in shown]
+        target = torch.tensor(places, device=images.device)
+        logits = model.logit_scale.exp() * images[single].float() @ points.T
+        return torch.nn.functional.cross_entropy(logits, target, label_smoothing=0.1)
 
     def _same(self, plans: Sequence[captions.Plan]) -> torch.Tensor:
         """bool [n, n]: pairs off the diagonal whose captions may both be right for one picture."""
@@ -175,6 +227,24 @@ class ClipTask:
         export.clip(self.groups["clip"], self.tokenizer, folder)
 
 
+class _Glimpse:
+    """Leaves a training picture's class token and a random share of its patches (Li et al., FLIP, arXiv 2212.00794):
+    a step costs less, and no single patch can be learnt by heart."""
+
+    def __init__(self, share: float):
+        self.share = share
+
+    def __call__(self, embeddings: torch.nn.Module, _: Any, patches: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        if not embeddings.training:
+            return patches
+        n, count, width = patches[:, 1:].shape
+        order = torch.rand(n, count, device=patches.device).argsort(1)[:, : max(1, round(self.share * count))]
+        left = patches[:, 1:].gather(1, order[:, :, None].expand(-1, -1, width))
+        return torch.cat([patches[:, :1], left], 1)
+
+
 def embed_images(model: Any, pictures: torch.Tensor, batch: int = 256) -> torch.Tensor:
     """float32 [n, projection], unit length, of pictures [n, 3, s, s] in -1..1 (resized to what the model takes)."""
     import torch
@@ -190,16 +260,24 @@ def embed_images(model: Any, pictures: torch.Tensor, batch: int = 256) -> torch.
     return torch.cat(rows)
 
 
-def embed_texts(model: Any, tokenizer: Any, texts: Sequence[str], batch: int = 512) -> torch.Tensor:
+def embed_texts(model: Any, tokenizer: Any, texts: Sequence[str]) -> torch.Tensor:
     """float32 [n, projection], unit length."""
+    import torch
+
+    with torch.no_grad(), autocast():
+        pooled = model.text_projection(pool_texts(model, tokenizer, texts))
+    return torch.nn.functional.normalize(pooled.float(), dim=-1)
+
+
+def pool_texts(model: Any, tokenizer: Any, texts: Sequence[str], batch: int = 512) -> torch.Tensor:
+    """float32 [n, width]: what the text tower makes of the texts, before its projection."""
     import torch
 
     rows = []
     for start in range(0, len(texts), batch):
         ids = tokens.encode(tokenizer, texts[start : start + batch]).to(device())
         with torch.no_grad(), autocast():
-            pooled = model.text_projection(model.text_model(input_ids=ids).pooler_output)
-        rows.append(torch.nn.functional.normalize(pooled.float(), dim=-1))
+            rows.append(model.text_model(input_ids=ids).pooler_output.float())
     return torch.cat(rows)
 
 

@@ -1,0 +1,56 @@
+"""emoji-clip beyond what every model is tested for: training its picture tower alone."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from aigc_demo.results import Done, finish
+from aigc_demo.training import registry, shipped
+
+torch = pytest.importorskip("torch")
+clip = pytest.importorskip("aigc_demo.training.clip")
+SMOKE = clip.PRESETS["smoke"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("clip")
+    finish(registry.start("emoji-clip", SMOKE, "smoke", folder, folder))
+    return folder / "emoji-clip"
+
+
+# The denoiser was trained on the words of this tower: were they to move, every prompt would mean something else.
+def test_the_text_tower_can_stay_while_the_other_learns(trained: Path, tmp_path: Path) -> None:
+    params = dataclasses.replace(SMOKE, words="stay", patches=0.5, report_every=1)
+    *steps, done = registry.start("emoji-clip", params, "smoke", tmp_path, tmp_path, begin=trained)
+    assert isinstance(done, Done)
+    losses = [step.value.losses for step in steps if step.stage == "train"]
+    assert losses[-1]["anchors"] < losses[0]["anchors"], "it learns to find the captions"
+    before, after = (shipped.load_clip(folder)[0] for folder in (trained, done.value))
+    for name, weight in before.text_model.state_dict().items():
+        assert torch.equal(weight, after.text_model.state_dict()[name]), name
+    assert not torch.equal(before.visual_projection.weight, after.visual_projection.weight)
+
+
+# Half of the patches in training, all of them ever after: a shipped model has to see whole pictures.
+def test_a_glimpse_is_a_training_matter() -> None:
+    layer = torch.nn.Identity()
+    layer.register_forward_hook(clip._Glimpse(0.5))
+    patches = torch.arange(2 * 9 * 3.0).view(2, 9, 3)
+    seen = layer.train()(patches)
+    assert seen.shape == (2, 5, 3)
+    assert torch.equal(seen[:, 0], patches[:, 0]), "the class token stays"
+    for row, whole in zip(seen, patches, strict=True):
+        kept = {tuple(p) for p in row.tolist()}
+        assert len(kept) == 5
+        assert kept <= {tuple(p) for p in whole.tolist()}
+    assert torch.equal(layer.eval()(patches), patches)
