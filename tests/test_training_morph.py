@@ -86,6 +86,16 @@ def test_whitening_changes_no_picture(pictures) -> None:
         assert torch.allclose(again.mean(0), torch.zeros(64), atol=1e-3)
 
 
+# A person gets clear edges; a run that learnt through them would only draw softer beforehand.
+def test_outlines_are_drawn_for_people_and_not_in_training() -> None:
+    from aigc_demo.nets.vectorvae import Outline
+
+    soft = torch.tanh(torch.linspace(-16, 16, SIDE)).expand(1, 3, SIDE, SIDE)
+    drawn = Outline().eval()(soft)
+    assert metrics.high_pass(drawn) > 2 * metrics.high_pass(soft)
+    assert torch.equal(Outline().train()(soft), soft)
+
+
 # The largest preset is what may be shipped: a Space's git refuses plain files over 10 MB, and ours end at 9 MiB.
 @pytest.mark.parametrize("preset", ["cpu", "gpu"])
 def test_a_preset_fits_the_file_limit(preset: str) -> None:

@@ -12,8 +12,12 @@ import torch
 from huggingface_hub import PyTorchModelHubMixin
 from torch import nn
 
+from aigc_demo.nets import filters
+
 SHRINK = 16
 """From a picture's side to the side of the grid that becomes a vector."""
+STRENGTH, TIMES = 3.0, 2
+"""Of the outlines: 0.89 of real pictures' finest detail instead of 0.33, for 0.6 dB."""
 
 
 class Residual(nn.Module):
@@ -39,6 +43,18 @@ class Retouch(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x + self.second(nn.functional.silu(self.first(x)))
+
+
+class Outline(nn.Module):
+    """Out of a soft picture one with outlines: an autoencoder's doubt is a blur, an emoji's edge is a step.
+
+    The small blur before it takes out what grid there is; otherwise that would be sharpened too. It adds no
+    detail: where the latent doesn't say what is there, a clear edge stands in a doubtful place. Training goes without: a
+    decoder that learnt through it only made its pictures softer beforehand.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x if self.training else filters.crisp(filters.blur(x, 3), STRENGTH, TIMES)
 
 
 class VectorVae(nn.Module, PyTorchModelHubMixin):
@@ -67,7 +83,7 @@ class VectorVae(nn.Module, PyTorchModelHubMixin):
         for before, after in pairwise(reversed(widths)):
             out += [nn.Conv2d(before, after, 1), nn.Upsample(scale_factor=2), Residual(after)]
         last = nn.Conv2d(width, 12, 3, padding=1)
-        self.decoder = nn.Sequential(*out, _normed(width), last, nn.PixelShuffle(2), Retouch())
+        self.decoder = nn.Sequential(*out, _normed(width), last, nn.PixelShuffle(2), Retouch(), Outline())
         with torch.no_grad():  # the four pixels that a place becomes begin alike, or a grid shows (arXiv 1707.02937)
             for part in last.parameters():
                 part.copy_(part[::4].repeat_interleave(4, 0))

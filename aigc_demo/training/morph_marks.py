@@ -7,6 +7,7 @@ with all four. The judge's features measure what things look like, and nothing w
 
 from __future__ import annotations
 
+import copy
 import random
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,7 +66,10 @@ def examine_morph(folder: Path, weights: Path, pack: Pack, split: Split) -> Repo
     white = torch.ones_like(real)
     faded = morph.blend(lines[:, 0], lines[:, -1], FRAMES)
     blank = torch.cat([lines[:, :1], torch.ones_like(lines[:, 1:-1]), lines[:, -1:]], 1)
+    soft = copy.deepcopy(model)
+    soft.decoder[-1] = torch.nn.Identity()
     baselines = {
+        "without its outlines": morph.compare(morph.reconstruct(soft, real), real, cover),
         f"PCA to {COMPONENTS} numbers": morph.compare(pca, real, cover),
         "cross-fade": shares(conditions(judged, faded, fades)),
         "white": {**morph.compare(white, real, cover), **shares(conditions(judged, blank, paper))},
