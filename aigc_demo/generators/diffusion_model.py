@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from aigc_demo.device import Device, is_out_of_memory
 from aigc_demo.errors import Invalid, ModelDamaged
 from aigc_demo.generators import schedulers, witness
-from aigc_demo.generators.diffusion_memory import taking_turns
+from aigc_demo.generators.diffusion_memory import lay_out, taking_turns
 from aigc_demo.generators.prompt_embeds import Encoded
 from aigc_demo.generators.prompt_tokens import TOKENIZERS, read, rooms_of
 from aigc_demo.generators.quiet import hush
@@ -187,6 +187,7 @@ def load(folder: Path, device: Device, side: int | None = None, guided: bool = T
                 "“{name}”是 {kind}，不能根据文字生成图片。",
             ).format(name=folder.name, kind=type(pipeline).__name__)
         )
+    lay_out(pipeline, device)
     if not turns:
         pipeline = pipeline.to(device.kind)
     elif getattr(pipeline, "vae", None) is not None:
