@@ -18,7 +18,7 @@ from starlette.middleware import Middleware
 from aigc_demo.engine import Engine
 from aigc_demo.settings import Settings
 from aigc_demo.tabs import gan, images, latent, text
-from aigc_demo.ui import api, facts
+from aigc_demo.ui import api, facts, uploads
 from aigc_demo.ui.words import Catalogue
 from aigc_demo.words import LANGUAGES, Words
 
@@ -133,7 +133,7 @@ def serve(page: gr.Blocks, say: Catalogue, settings: Settings, **options: Any) -
         ssr_mode=False,
         pwa=False,
         show_error=True,
-        max_file_size="8mb",
+        max_file_size=uploads.LONGEST,
         **options,
     )
 

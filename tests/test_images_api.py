@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -311,6 +312,16 @@ def test_wrong_edits(
     sent = {name: server.upload(files[file].read_bytes()) for name, file in given.items()}
     assert en in server.refusal(sent | values, name="edit_image")
     assert zh in server.refusal(sent | values, "zh", name="edit_image")
+
+
+# A photograph as a phone makes it is larger than what gradio was once told to take here.
+def test_a_photograph_of_twelve_megabytes_is_taken(server: Server) -> None:
+    file = io.BytesIO()
+    Image.frombytes("RGB", (2000, 2000), os.urandom(12_000_000)).save(file, "PNG", compress_level=0)
+    assert len(file.getvalue()) > 12_000_000
+    event, (pictures, _) = server.call("edit_image", {"image": server.upload(file.getvalue())})
+    assert event == "complete"
+    assert len(pictures) == 1
 
 
 # Whoever calls by hand may name any path; none but an upload is opened, and nothing of it comes back.

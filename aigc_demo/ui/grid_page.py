@@ -42,7 +42,7 @@ EXAMPLES = {
     WORDS: Words("cat, dog, fox", "猫，狗，狐狸"),
 }
 HEAVIEST = 7_000_000
-"""Bytes of a sheet's file: the page takes it back only below 8 MB."""
+"""Bytes of a sheet's file: it is sent, shown and kept like any picture."""
 BLANK = Image.new("RGB", (8, 8))
 
 Place = tuple[int, int]
