@@ -101,7 +101,7 @@ def examine_judge(folder: Path, weights: Path, pack: Pack, split: Split) -> Repo
 
     net = load_convnet(folder)
     exam = Exam(pack, split)
-    shelf = canvas.shelf(pack.pixels, judge.SIDE, device())
+    shelf = canvas.shelf(pack.pixels, net.side, device())
     scores = judge.name_all(net, canvas.white(shelf[torch.tensor(exam.pictures, device=shelf.device)]))
     learnt = split.train(pack, naming=True)
     known = judge.name_all(net, canvas.white(shelf[torch.tensor(learnt, device=shelf.device)]))
@@ -120,7 +120,7 @@ def examine_style(folder: Path, weights: Path, pack: Pack, split: Split) -> Repo
 
     net = load_convnet(folder)
     asked = split.families_kept(pack) + split.styles_kept(pack)
-    shelf = canvas.shelf(pack.pixels, judge.SIDE, device())
+    shelf = canvas.shelf(pack.pixels, net.side, device())
     scores = judge.name_all(net, canvas.white(shelf[torch.tensor(asked, device=shelf.device)]))
     right = [net.labels.index(pack.pictures[i].style) for i in asked]
     answers = scores.argmax(1).tolist()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from aigc_demo.params import Range
 from aigc_demo.training import canvas, captions, export, sheets
 from aigc_demo.training.concepts import STYLES
-from aigc_demo.training.data import Pack
+from aigc_demo.training.data import SIZE, Pack
 from aigc_demo.training.exams import Exam
 from aigc_demo.training.loop import Chance, autocast, device, placed
 from aigc_demo.training.settings import TrainingParams
@@ -64,7 +64,9 @@ class NamingTask:
 
     averaged = ("net",)
     name = "judge"
-    jitter, mix = JITTER, MIX
+    side, jitter, mix = SIDE, JITTER, MIX
+    shares: tuple[int, ...] = (3, 6, 10)
+    """Of the full width in tenths, at each halving of the side."""
 
     def __init__(self, params: JudgeParams, pack: Pack, split: Split, weights: Path):
         import torch
@@ -75,10 +77,10 @@ class NamingTask:
         self.params, self.pack = params, pack
         self.exam = Exam(pack, split)
         self.composer = captions.Composer(pack, split.train(pack, naming=True), params.seed, self.mix)
-        self.shelf = canvas.shelf(pack.pixels, SIDE, device())
+        self.shelf = canvas.shelf(pack.pixels, self.side, device())
         self.kept = torch.tensor(self.asked(split), device=self.shelf.device)
-        widths = (3 * params.width // 10 // 8 * 8, 6 * params.width // 10 // 8 * 8, params.width)
-        self.groups: dict[str, torch.nn.Module] = {"net": placed(ConvNet(self.labels(), widths))}
+        widths = [max(8, share * params.width // 10 // 8 * 8) for share in self.shares]
+        self.groups: dict[str, torch.nn.Module] = {"net": placed(ConvNet(self.labels(), widths, side=self.side))}
 
     def labels(self) -> list[str]:
         return [self.pack.concepts[c].slug for c in self.exam.known]
@@ -126,17 +128,19 @@ class NamingTask:
 
 
 class StyleTask(NamingTask):
-    """The same net, asked for the style. Colours, margins and clean edges are what a style is: of the judge's troubles it
-    gets only blur, which made pictures have too. With all of them it told the
-    style of three pictures in four."""
+    """The same net, asked for the style, at the pictures' full size: how a line ends and a colour fades tells more than
+    what is drawn. Colours, margins and clean edges are what a style is: of the judge's troubles it gets only blur, which
+    made pictures have too. With all of them it told the style of three pictures in four."""
 
     name = "style"
-    jitter, mix = STYLE_JITTER, STYLE_MIX
+    side, jitter, mix = SIZE, STYLE_JITTER, STYLE_MIX
+    shares = (2, 4, 6, 10)
 
     def spoilt(self, pictures: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         import torch
 
-        return blur(pictures, torch.rand(len(pictures), generator=generator) < 0.5)
+        draw = torch.rand(len(pictures), generator=generator)
+        return blur(blur(pictures, draw < 0.5), draw < 0.25)
 
     def labels(self) -> list[str]:
         return list(STYLES)
@@ -156,7 +160,7 @@ class StyleTask(NamingTask):
 STYLE_PRESETS: dict[str, JudgeParams] = {
     "smoke": PRESETS["smoke"],
     "cpu": JudgeParams(
-        steps=2400, batch_size=96, warmup=50, learning_rate=3e-3, width=96, held_out_every=400, sheet_every=800,
+        steps=3300, batch_size=96, warmup=50, learning_rate=3e-3, width=96, held_out_every=400, sheet_every=800,
         seed=4343, ema_decay=0.995,
     ),
     "gpu": JudgeParams(
