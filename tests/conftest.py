@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,17 @@ from aigc_demo.errors import ModelUnavailable
 from aigc_demo.generators.text_rows import MODELS
 from aigc_demo.results import finish
 from aigc_demo.weights import Places, obtain
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Sums in a fixed order, so that a resumed run gives the very same losses; and models so small gain nothing from two."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -13,12 +13,7 @@ clip = pytest.importorskip("aigc_demo.training.clip")
 SMOKE = clip.PRESETS["smoke"]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -30,13 +30,7 @@ pytest.importorskip("diffusers")
 NAMES = list(registry.MODELS)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """Sums in a fixed order: a resumed run must give the very same losses."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -14,13 +14,7 @@ morph_marks = pytest.importorskip("aigc_demo.training.morph_marks")
 SIDE, FRAMES = morph.SIDE, morph_marks.FRAMES
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """So small a model gains nothing from two, and loses much on a machine that is busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
