@@ -64,20 +64,6 @@ def test_parts_in_turns_make_the_same_pictures(whole: ImageModel, turning: Image
     assert "in_turns" not in finish(generate(REQUEST, whole)).figures
 
 
-# What a GPU is fast in must not be another picture; and a CPU keeps to the roundings of the bare call.
-def test_the_order_of_weights_changes_no_picture(folder: Path, whole: ImageModel) -> None:
-    model = load(folder, CPU)
-    stored = model.pipeline.unet.conv_in.weight
-    diffusion_memory.lay_out(model.pipeline, CPU)
-    assert stored.is_contiguous()
-    diffusion_memory.lay_out(model.pipeline, GPU)
-    laid = [
-        part.conv_in.weight for part in (model.pipeline.unet, model.pipeline.vae.encoder, model.pipeline.vae.decoder)
-    ]
-    assert all(weight.is_contiguous(memory_format=torch.channels_last) for weight in laid)
-    assert np.abs(pixels(model).astype(int) - pixels(whole)).max() <= 1
-
-
 # Stop in the middle must not leave half a model on the GPU, nor the lock closed.
 def test_stopping_gives_the_device_back(whole: ImageModel, turning: ImageModel) -> None:
     asked = iter([False, True])
@@ -136,7 +122,6 @@ def test_decoding_goes_by_what_is_free(whole: ImageModel, free: Any) -> None:
 
 # The estimate is of use only if it lies above what decoding takes, and not far above.
 def test_the_estimate_of_decoding_holds() -> None:
-    import torch
     from diffusers import AutoencoderKL
 
     kinds: dict[str, Any] = {

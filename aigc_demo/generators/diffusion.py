@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from aigc_demo.device import MemoryMeter
 from aigc_demo.errors import Invalid, Stopped
 from aigc_demo.generators import diffusion_noise
-from aigc_demo.generators.diffusion_memory import at_once, decode_frugally, spared
+from aigc_demo.generators.diffusion_memory import at_once, decode_frugally
 from aigc_demo.generators.diffusion_model import TEXT, ImageModel, unread
 from aigc_demo.generators.diffusion_params import LARGEST, ImageParams
 from aigc_demo.generators.diffusion_watch import Frame, Watch
@@ -169,7 +169,7 @@ def _draw(
                 "peak_memory_bytes": meter.peak,
                 "finish": finish,
                 "pipeline": type(pipeline).__name__,
-                **spared(decoded, model.turns is not None),
+                **model.means(decoded),
                 "unread": rest[:UNREAD_TOLD],
                 **({"weights": told.weights} if told.weights else {}),
                 **({"seen": [asdict(verdict) for verdict in seen]} if seen else {}),

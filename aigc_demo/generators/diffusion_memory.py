@@ -68,18 +68,6 @@ def in_turns(folder: Path, device: Device) -> int | None:
     return max(parts.values()) * device.bytes_per_number
 
 
-def lay_out(pipeline: Any, device: Device) -> None:
-    """Put the weights of convolutions in the order that a GPU's units for 16 bits take them in. Else cuDNN turns them, and
-    every picture, at each step. On a CPU it gave 3 to 7%, and other roundings: left out there."""
-    import torch
-
-    if device.kind != "cuda":
-        return
-    for part in (getattr(pipeline, name, None) for name in ("unet", "vae")):
-        if isinstance(part, torch.nn.Module):
-            part.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # its stub wants four dimensions
-
-
 @contextmanager
 def taking_turns(pipeline: Any, lock: threading.Lock, kind: str, waiting: Callable[[], None]) -> Iterator[None]:
     """For the time of a run: diffusers moves each part to the device when it is called, and back when the next is. The

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 from aigc_demo.device import Device, is_out_of_memory
 from aigc_demo.errors import Invalid, ModelDamaged
 from aigc_demo.generators import schedulers, witness
-from aigc_demo.generators.diffusion_memory import lay_out, taking_turns
+from aigc_demo.generators.diffusion_memory import spared, taking_turns
+from aigc_demo.generators.diffusion_speed import TORCHS, attend, lay_out
 from aigc_demo.generators.prompt_embeds import Encoded
 from aigc_demo.generators.prompt_tokens import TOKENIZERS, read, rooms_of
 from aigc_demo.generators.quiet import hush
@@ -43,7 +44,7 @@ class ImageModel:
     """pipeline: as loaded, never run itself. classes: task -> pipeline class. side, multiple: of its pictures, in pixels;
     sides must be divisible by the latter. guided: whether guidance does anything; distilled models have it built in.
     witness: who says what a picture shows, where the folder holds one. turns: held by the run that has the device, where
-    the parts wait in the machine's memory for their turn on it."""
+    the parts wait in the machine's memory for their turn on it. attention: who computes it, by diffusers' name."""
 
     pipeline: Any
     device: Device
@@ -54,12 +55,18 @@ class ImageModel:
     projection: Projection | None = None
     witness: Witness | None = None
     turns: threading.Lock | None = None
+    attention: str = TORCHS
     taken: dict[str, frozenset[str]] = field(default_factory=dict)
     encoded: Encoded = field(default_factory=Encoded)
 
     @property
     def scheduler_config(self) -> dict[str, Any]:
         return dict(self.pipeline.scheduler.config)
+
+    def means(self, decoded: str) -> dict[str, Any]:
+        """What a recipe tells of how a run got by, and got on; nothing where all was as usual."""
+        quicker = {} if self.attention == TORCHS else {"attention": self.attention}
+        return spared(decoded, self.turns is not None) | quicker
 
     @contextmanager
     def running(self, task: str, scheduler: str, waiting: Callable[[], None]) -> Iterator[Any]:
@@ -188,6 +195,7 @@ def load(folder: Path, device: Device, side: int | None = None, guided: bool = T
             ).format(name=folder.name, kind=type(pipeline).__name__)
         )
     lay_out(pipeline, device)
+    attention = attend(pipeline, device)
     if not turns:
         pipeline = pipeline.to(device.kind)
     elif getattr(pipeline, "vae", None) is not None:
@@ -206,6 +214,7 @@ def load(folder: Path, device: Device, side: int | None = None, guided: bool = T
         projection,
         seer,
         threading.Lock() if turns else None,
+        attention,
     )
 
 

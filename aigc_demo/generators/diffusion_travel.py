@@ -17,7 +17,7 @@ from aigc_demo.device import MemoryMeter
 from aigc_demo.errors import Invalid, Stopped
 from aigc_demo.generators import diffusion_noise, paths
 from aigc_demo.generators.diffusion import Halt, arguments_of, size
-from aigc_demo.generators.diffusion_memory import at_once, decode_frugally, spared
+from aigc_demo.generators.diffusion_memory import at_once, decode_frugally
 from aigc_demo.generators.diffusion_model import TEXT, ImageModel
 from aigc_demo.generators.diffusion_params import ImageParams
 from aigc_demo.generators.prompt_embeds import Embeddings, tell
@@ -169,7 +169,7 @@ def _travel(
                 "height": height,
                 "frames_per_second": len(frames) / total,
                 "peak_memory_bytes": meter.peak,
-                **spared(decoded, model.turns is not None),
+                **model.means(decoded),
                 "finish": finish,
                 **next(({"weights": each.weights} for each in told if each.weights), {}),
             },

@@ -117,6 +117,7 @@ def image_facts(recipe: Mapping[str, Any], language: str) -> str:
             (Words("In all", "总计"), _number(timings, "total", seconds)),
             (Words("Peak memory", "内存峰值"), _number(figures, "peak_memory_bytes", "{:.2f} GiB", 1 / GIB)),
             (Words("To save memory", "为节省内存"), _spared(figures, language)),
+            (Words("Attention by", "注意力计算"), ATTENTION.get(str(figures.get("attention")), "")),
             (Words("Seed", "随机种子"), str(settings.get("seed", ""))),
             (Words("emoji-clip sees", "emoji-clip 看到"), _seen(figures, language)),
             (Words("Ended by", "结束原因"), finish.to(language) if finish else ""),
@@ -125,6 +126,8 @@ def image_facts(recipe: Mapping[str, Any], language: str) -> str:
     )
 
 
+ATTENTION = {"_flash_3": "FlashAttention 3"}
+"""diffusers' name -> its own; torch's is not told."""
 SPARED = {
     "in_turns": Words("the model's parts took turns on the GPU", "模型各部分轮流使用 GPU"),
     "one by one": Words("decoded one by one", "逐张解码"),
