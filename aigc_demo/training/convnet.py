@@ -30,22 +30,11 @@ class Residual(nn.Module):
 
 
 class ConvNet(nn.Module, PyTorchModelHubMixin):
-    """labels: what the outputs mean, in order. Takes [n, 3, s, s] in -1..1, of any side that `side` resizes.
+    """labels: what the outputs mean, in order. Takes [n, 3, s, s] in -1..1, of any side that `side` resizes."""
 
-    texture: looks at every stage and not only at the last, and at how much each channel varies over the picture as
-    well: what a picture is made of, rather than what it shows (after Gatys et al., arXiv 1505.07376).
-    """
-
-    def __init__(
-        self,
-        labels: list[str],
-        widths: Sequence[int] = (48, 96, 160),
-        blocks: int = 2,
-        side: int = 64,
-        texture: bool = False,
-    ):
+    def __init__(self, labels: list[str], widths: Sequence[int] = (48, 96, 160), blocks: int = 2, side: int = 64):
         super().__init__()
-        self.labels, self.side, self.texture = list(labels), side, texture
+        self.labels, self.side = list(labels), side
         stages: list[nn.Module] = []
         before = 3
         for level, width in enumerate(widths):
@@ -57,31 +46,20 @@ class ConvNet(nn.Module, PyTorchModelHubMixin):
             before = width
         self.stages = nn.Sequential(*stages)
         # without it all features are positive, all cosines alike, and learning takes ages to begin
-        pooled = 2 * sum(widths) if texture else before
-        self.neck = nn.BatchNorm1d(pooled)
-        self.head = nn.Linear(pooled, len(labels), bias=False)
+        self.neck = nn.BatchNorm1d(before)
+        self.head = nn.Linear(before, len(labels), bias=False)
         self.scale = nn.Parameter(torch.tensor(3.0))
 
     def features(self, pictures: torch.Tensor) -> torch.Tensor:
-        """float32 [n, pooled], unit length."""
+        """float32 [n, width], unit length."""
         if pictures.shape[-1] != self.side:
             pictures = functional.interpolate(pictures, size=(self.side, self.side), mode="area")
-        hidden = pictures.contiguous(memory_format=torch.channels_last)
-        seen = []
-        for stage in self.stages:
-            hidden = stage(hidden)
-            if self.texture:
-                seen.append(_texture(hidden.float()))
+        hidden = self.stages(pictures.contiguous(memory_format=torch.channels_last))
         # both means and maxima: a small mark (a beak, a wheel) can be all that tells two pictures apart
-        pooled = torch.cat(seen, 1) if seen else hidden.float().mean((2, 3)) + hidden.float().amax((2, 3))
+        pooled = hidden.float().mean((2, 3)) + hidden.float().amax((2, 3))
         return functional.normalize(self.neck(pooled), dim=-1)
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
         """Logits [n, labels]: scaled cosines."""
         weights = functional.normalize(self.head.weight.float(), dim=-1)
         return self.scale.exp() * self.features(pictures) @ weights.T
-
-
-def _texture(hidden: torch.Tensor) -> torch.Tensor:
-    """[n, 2 * channels]: mean and spread of each channel of [n, channels, s, s]."""
-    return torch.cat([hidden.mean((2, 3)), (hidden.var((2, 3)) + 1e-4).sqrt()], 1)

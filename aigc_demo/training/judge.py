@@ -67,7 +67,6 @@ class NamingTask:
     side, jitter, mix = SIDE, JITTER, MIX
     shares: tuple[int, ...] = (3, 6, 10)
     """Of the full width in tenths, at each halving of the side."""
-    texture = False
 
     def __init__(self, params: JudgeParams, pack: Pack, split: Split, weights: Path):
         import torch
@@ -81,9 +80,7 @@ class NamingTask:
         self.shelf = canvas.shelf(pack.pixels, self.side, device())
         self.kept = torch.tensor(self.asked(split), device=self.shelf.device)
         widths = [max(8, share * params.width // 10 // 8 * 8) for share in self.shares]
-        self.groups: dict[str, torch.nn.Module] = {
-            "net": placed(ConvNet(self.labels(), widths, side=self.side, texture=self.texture))
-        }
+        self.groups: dict[str, torch.nn.Module] = {"net": placed(ConvNet(self.labels(), widths, side=self.side))}
 
     def labels(self) -> list[str]:
         return [self.pack.concepts[c].slug for c in self.exam.known]
@@ -138,7 +135,6 @@ class StyleTask(NamingTask):
     name = "style"
     side, jitter, mix = SIZE, STYLE_JITTER, STYLE_MIX
     shares = (2, 4, 6, 10)
-    texture = True
 
     def spoilt(self, pictures: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         import torch
