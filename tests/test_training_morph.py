@@ -67,17 +67,20 @@ def test_whitening_changes_no_picture(pictures) -> None:
 
     with torch.no_grad():
         before, (mean, log_variance) = halfway(), vae.encode(pictures)
-        vae.whiten(mean, log_variance)
+        vae.whiten(mean, log_variance, pictures)
         assert torch.allclose(halfway(), before, atol=1e-3)
         assert not torch.allclose(vae.encode(pictures)[0], mean, atol=0.1)
         # a run that begins with trained weights ends with whitening what was whitened
         for part in vae.from_latent.parameters():
             part.mul_(1.1)
         changed = halfway()
-        vae.whiten(*vae.encode(pictures))
+        vae.whiten(*vae.encode(pictures), pictures)
         assert torch.allclose(halfway(), changed, atol=1e-3)
         again = vae.encode(pictures)[0]
         assert torch.allclose(again.mean(0), torch.zeros(64), atol=1e-3)
+        # and its first axes are still the ones along which pictures differ most
+        changed_pixels = (again.T @ (pictures - pictures.mean(0)).flatten(1)).norm(dim=1)
+        assert (changed_pixels.diff() <= 1e-3 * changed_pixels[0]).all()
 
 
 # A person gets clear edges; a run that learnt through them would only draw softer beforehand.

@@ -103,21 +103,24 @@ class VectorVae(nn.Module, PyTorchModelHubMixin):
         """Pictures [n, 3, side, side], float32, of z [n, latent]; they may pass -1..1 a little."""
         return self.decoder(self.from_latent(z @ self.back + self.centre)).float()
 
-    def whiten(self, mean: torch.Tensor, log_variance: torch.Tensor) -> None:
+    def whiten(self, mean: torch.Tensor, log_variance: torch.Tensor, pictures: torch.Tensor) -> None:
         """Turn and stretch the latent so that the posteriors given, all together, have mean 0 and unit covariance.
 
-        Then a draw from the unit normal is as likely a picture as the model knows, along every axis, and axis 0
-        is the one along which pictures differ most. Straight lines stay straight, also where the latent was turned and
-        stretched before. [n, latent] each, of `encode`.
+        Then a draw from the unit normal is as likely a picture as the model knows, along every axis. Of the frames of
+        which this is true it takes the one whose axis 0 changes pixels most, then axis 1, and so on: by their covariance
+        with the pictures, for by variance all axes are alike then. Straight lines stay straight, also where the latent
+        was turned and stretched before. [n, latent] each, of `encode` for the pictures [n, 3, side, side].
         """
         mean, variance = mean.double(), log_variance.double().exp().mean(0)
         covariance = torch.cov(mean.T, correction=0) + torch.diag(variance)
         values, vectors = torch.linalg.eigh(covariance)
-        values, vectors = values.flip(0), vectors.flip(1)
+        into = vectors / values.sqrt()
+        changed = ((mean - mean.mean(0)) @ into).T @ (pictures - pictures.mean(0)).flatten(1).double()
+        turn = torch.linalg.eigh(changed @ changed.T)[1].flip(1)
         back, axes = self.back.double(), self.axes.double()
         self.centre.copy_(self.centre.double() + mean.mean(0) @ back)
-        self.back.copy_(values.sqrt()[:, None] * (vectors.T @ back))
-        self.axes.copy_(axes @ vectors / values.sqrt())
+        self.back.copy_(turn.T @ (values.sqrt()[:, None] * vectors.T) @ back)
+        self.axes.copy_(axes @ into @ turn)
 
 
 def _normed(width: int) -> nn.Module:

@@ -82,7 +82,7 @@ def vector_vae(model: Any, pictures: Any, folder: Path) -> None:
     model = copy.deepcopy(model).float()
     with torch.no_grad():
         means, log_variances = zip(*[model.encode(part) for part in pictures.split(64)], strict=True)
-        model.whiten(torch.cat(means), torch.cat(log_variances))
+        model.whiten(torch.cat(means), torch.cat(log_variances), pictures)
     half(model).save_pretrained(folder)
 
 

@@ -31,11 +31,8 @@ def build(vae: Any, weights: str, pack: Pack, split: Split, style: str = STYLE, 
     weights: digest of the model's file. Raises UserError where a word has no pictures.
     """
     train = split.train(pack)
-    latents, scores = _seen(vae, pack, train)
+    latents, scores, stretch = _seen(vae, pack, train)
     concepts = [pack.concepts[pack.pictures[i].concept] for i in train]
-    back = vae.back.detach().float().cpu().numpy()
-    # whitening divided every number by how much pictures differ along it; for their likeness that counts again
-    stretch = np.linalg.norm(back, axis=1)
     of_style = np.array([n for n, i in enumerate(train) if pack.pictures[i].style == style])
     chosen = np.sort(of_style[np.argsort(-scores[of_style])[:kept]])
     chosen = chosen[np.abs(_components(latents[chosen], stretch)[2]).max(1) <= INSIDE]
@@ -83,8 +80,9 @@ def main(weights: Path, pack: Pack, split: Split, folder: Path) -> Path:
     return folder
 
 
-def _seen(vae: Any, pack: Pack, members: Sequence[int], batch: int = 256) -> tuple[np.ndarray, np.ndarray]:
-    """Latents [n, d] of pictures, and the share of each one's differences from the mean picture that comes back."""
+def _seen(vae: Any, pack: Pack, members: Sequence[int], batch: int = 256) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Latents [n, d] of pictures, the share of each one's differences from the mean picture that comes back, and how much
+    the pixels change along each axis [d]: whitening made all axes alike, and for likeness that counts again."""
     import torch
 
     def white(part: Sequence[int]) -> torch.Tensor:
@@ -93,13 +91,16 @@ def _seen(vae: Any, pack: Pack, members: Sequence[int], batch: int = 256) -> tup
     parts = [members[at : at + batch] for at in range(0, len(members), batch)]
     mean = sum(white(part).sum(0) for part in parts) / len(members)
     latents, scores = [], []
+    changed: Any = 0
     for part in parts:
         real = white(part)
         z = morph.encode(vae, real)
+        changed = changed + z.T @ (real - mean).flatten(1)
         lost = (morph.decode(vae, z) - real).square().flatten(1).sum(1)
         scores.append((1 - lost / (real - mean).square().flatten(1).sum(1)).cpu().numpy())
         latents.append(z.cpu().numpy())
-    return np.concatenate(latents).astype(np.float64), np.concatenate(scores)
+    stretch = changed.norm(dim=1).double().cpu().numpy() / len(members)
+    return np.concatenate(latents).astype(np.float64), np.concatenate(scores), stretch
 
 
 def _components(latents: np.ndarray, stretch: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
