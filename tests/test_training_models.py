@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +19,7 @@ from aigc_demo.training import (
     gan_marks,
     loop,
     marks,
+    optimiser,
     prompts,
     registry,
     shipped,
@@ -43,7 +46,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _run(name: str, folder: Path, weights: Path | None = None, **changes: int):
+def _run(name: str, folder: Path, weights: Path | None = None, **changes: Any):
     """All Steps of training and the Done; preparation is skipped over."""
     params = dataclasses.replace(registry.MODELS[name].presets()["smoke"], report_every=1, **changes)
     run = registry.start(name, params, "smoke", folder, weights or folder)
@@ -86,6 +89,30 @@ def test_a_run_that_was_stopped_goes_on_with_the_same_losses(name: str, weights:
     assert (tmp_path / "parts" / checkpoints.FILE).exists(), "closing keeps the checkpoint"
     rest = [item.value.losses for item in _run(name, tmp_path / "parts", weights) if isinstance(item, Step)]
     assert first + rest == whole
+
+
+# Two optimisers share a module: nothing may be left out, nothing learnt twice, and a checkpoint has to hold both.
+def test_a_run_by_muon_goes_on_with_the_same_losses(weights: Path, tmp_path: Path) -> None:
+    task, params = _task("emoji-clip", weights)
+    muon = dataclasses.replace(params, optimiser="muon")
+    matrices, rest = optimiser.make(task.groups["clip"], muon, loop.BETAS).parts
+    assert type(matrices).__name__ == "Muon"
+    held = [id(p) for part in (matrices, rest) for group in part.param_groups for p in group["params"]]
+    assert sorted(held) == sorted(id(p) for p in task.groups["clip"].parameters())
+    (adam,) = optimiser.make(task.groups["clip"], params, loop.BETAS).parts
+    assert type(adam).__name__ == "AdamW"
+
+    def losses(folder: str, **changes: Any) -> Iterator[dict[str, float]]:
+        for item in _run("emoji-clip", tmp_path / folder, weights, optimiser="muon", **changes):
+            if isinstance(item, Step):
+                yield item.value.losses
+
+    whole = list(losses("whole"))
+    run = losses("parts", save_every=1000)
+    first = [next(run) for _ in range(5)]
+    run.close()
+    assert first + list(losses("parts")) == whole
+    assert sum(whole[-1].values()) < sum(whole[0].values())
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -15,6 +15,8 @@ from aigc_demo.words import Words
 if TYPE_CHECKING:
     import torch
 
+    from aigc_demo.training.optimiser import Together
+
 FILE = "checkpoint.pt"
 FREE = {"steps", "report_every", "held_out_every", "sheet_every", "save_every"}
 """Settings that may differ between a checkpoint and the run that goes on from it. Another number of steps bends the
@@ -28,7 +30,7 @@ class State:
     name: str
     settings: dict[str, Any]
     groups: dict[str, torch.nn.Module]
-    optimisers: dict[str, torch.optim.Optimizer]
+    optimisers: dict[str, Together]
     average: dict[str, torch.nn.Module]
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from aigc_demo.device import fitting_dtype
 from aigc_demo.errors import UserError
 from aigc_demo.results import Done, Step
-from aigc_demo.training import checkpoints
+from aigc_demo.training import checkpoints, optimiser
 from aigc_demo.training.settings import TrainingParams
 from aigc_demo.words import Words
 
@@ -125,7 +125,7 @@ def train(task: Task, params: TrainingParams, folder: Path) -> Iterator[Step[Pro
     for done, count in task.prepare():
         yield Step("prepare", done, count)
     betas = getattr(task, "betas", BETAS)
-    optimisers = {name: _optimiser(module, params, betas) for name, module in task.groups.items()}
+    optimisers = {name: optimiser.make(module, params, betas) for name, module in task.groups.items()}
     average = {name: copy.deepcopy(task.groups[name]).eval().requires_grad_(False) for name in task.averaged}
     state = checkpoints.State(task.name, params.values(), task.groups, optimisers, average)
     step = first = checkpoints.restore(state, folder)
@@ -143,17 +143,17 @@ def train(task: Task, params: TrainingParams, folder: Path) -> Iterator[Step[Pro
                 values = {name: float(loss.detach()) for name, loss in losses.items()}
                 if not all(map(math.isfinite, values.values())):
                     raise _diverged(step, values)
-                optimiser = optimisers[group]
-                optimiser.zero_grad(set_to_none=True)
+                stepper = optimisers[group]
+                stepper.zero_grad()
                 total.backward()
                 if reporting:
                     norms.update(block_norms(group, task.groups[group]))
                 norm = torch.nn.utils.clip_grad_norm_(task.groups[group].parameters(), params.clip_norm)
                 if not math.isfinite(float(norm)):
                     raise _diverged(step, {**values, f"{group} gradient": float(norm)})
-                for row in optimiser.param_groups:
+                for row in stepper.param_groups:
                     row["lr"] = lr
-                optimiser.step()
+                stepper.step()
                 for name, value in values.items():
                     sums[name] = sums.get(name, 0.0) + value
             for name, shadow in average.items():
@@ -196,16 +196,6 @@ def block_norms(group: str, module: torch.nn.Module) -> dict[str, float]:
         if squares:
             found[f"{group}/{name}"] = math.sqrt(sum(squares))
     return found
-
-
-def _optimiser(module: torch.nn.Module, params: TrainingParams, betas: tuple[float, float]) -> torch.optim.Optimizer:
-    """AdamW; vectors (norms, biases) don't decay."""
-    import torch
-
-    matrices = [p for p in module.parameters() if p.requires_grad and p.ndim > 1]
-    vectors = [p for p in module.parameters() if p.requires_grad and p.ndim <= 1]
-    rows = [{"params": matrices, "weight_decay": params.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-    return torch.optim.AdamW(rows, lr=params.learning_rate, betas=betas)
 
 
 def _average(shadow: torch.nn.Module, module: torch.nn.Module, decay: float) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from aigc_demo.params import Params, Range, Seed
+from aigc_demo.params import Choice, Params, Range, Seed
 from aigc_demo.words import Words
 
+ADAMW, MUON = "adamw", "muon"
 _BETWEEN = Words("Steps between two of them.", "两次之间的步数。")
 
 
@@ -47,6 +48,17 @@ class TrainingParams(Params):
         float,
         Range(Words("Weight decay", "权重衰减"), Words("Of matrices, by AdamW.", "AdamW 对矩阵的衰减。"), 0, 1, 0.01),
     ] = 0.05
+    optimiser: Annotated[
+        str,
+        Choice(
+            Words("Optimiser", "优化器"),
+            Words(
+                "Muon takes the matrices of linear layers; a transformer learns faster by it.",
+                "Muon 负责线性层的矩阵；Transformer 用它学得更快。",
+            ),
+            {ADAMW: Words("AdamW", "AdamW"), MUON: Words("Muon", "Muon")},
+        ),
+    ] = ADAMW
     clip_norm: Annotated[
         float,
         Range(
