@@ -21,12 +21,14 @@ DTYPES = ("auto", "bfloat16", "float16", "float32")
 
 @dataclass(frozen=True)
 class Device:
-    """Where models run. `kind` and `dtype` are torch's names; `reason` says why these."""
+    """Where models run. `kind` and `dtype` are torch's names; `reason` says why these. compiled: whether torch.compile is
+    to be used where a model's family knows how."""
 
     kind: str
     name: str
     dtype: str
     reason: Words
+    compiled: bool = False
 
     @property
     def torch_dtype(self) -> torch.dtype:
@@ -105,7 +107,7 @@ class MemoryMeter:
             self.peak = max(self.peak, self._device.memory_in_use())
 
 
-def choose(device: str = "auto", dtype: str = "auto") -> Device:
+def choose(device: str = "auto", dtype: str = "auto", compiled: bool = False) -> Device:
     """The best device there is, or the one asked for; raises `Invalid` where that one is not there."""
     import torch
 
@@ -129,7 +131,7 @@ def choose(device: str = "auto", dtype: str = "auto") -> Device:
         else Words("as set by --device", "按 --device 的设置")
     )
     reason = Words("{device}; {dtype}: {why}", "{device}；{dtype}：{why}").format(device=found, dtype=chosen, why=why)
-    return Device(kind, _device_name(kind), chosen, reason)
+    return Device(kind, _device_name(kind), chosen, reason, compiled)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -73,7 +73,7 @@ class Engine:
     @cached_property
     def device(self) -> Device:
         """Chosen on first use, which imports torch."""
-        return choose(self.settings.device, self.settings.dtype)
+        return choose(self.settings.device, self.settings.dtype, self.settings.compile)
 
     @cached_property
     def residents(self) -> Residents:

@@ -33,6 +33,9 @@ class Settings:
     root_path: str | None = setting(None, "path prefix behind a reverse proxy, such as /demo")
     device: str = setting("auto", "where models run", choices=DEVICES)
     dtype: str = setting("auto", "number format of the models", choices=DTYPES)
+    compile: bool = setting(
+        False, "compile diffusion models, for a GPU: a slow first picture, quicker ones after (not on ZeroGPU)"
+    )
     models_dir: Path = setting(Path("models"), "folder with models of your own, one folder each", type=Path)
     cache_dir: Path | None = setting(None, "where converted weights are kept (the user's cache folder)", type=Path)
     offline: bool = setting(False, "never ask the network for weights")

@@ -3,6 +3,7 @@ with a card and a package that are only said to be there; the ways that a CPU ha
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -118,4 +119,29 @@ def test_the_facts_name_another_attention(folder: Path) -> None:
     assert "attention" not in finish(generate(REQUEST, model)).figures
     model.attention = "_flash_3"
     figures = finish(generate(REQUEST, model)).figures
-    assert "FlashAttention 3" in image_facts({"figures": figures}, "en")
+    assert "attention by FlashAttention 3" in image_facts({"figures": figures}, "en")
+
+
+# Who asks for it gets compiled blocks, the pictures of before, and is told; nobody else waits for a compiler.
+def test_blocks_are_compiled_where_that_is_wanted(folder: Path) -> None:
+    def blocks(model: ImageModel) -> list[bool]:
+        return [
+            part._compiled_call_impl is not None
+            for part in model.pipeline.unet.modules()
+            if type(part).__name__ == "BasicTransformerBlock"
+        ]
+
+    plain = load(folder, CPU)
+    assert blocks(plain)
+    assert not any(blocks(plain))
+    wanted = replace(CPU, compiled=True)
+    asked = load(folder, wanted)
+    assert all(blocks(asked))
+    assert asked.compiled
+    # torch's tracer without its compiler, which needs a C++ compiler that not every machine has
+    assert diffusion_speed.compile_blocks(plain.pipeline, wanted, "eager")
+    plain.compiled = True
+    done = finish(generate(REQUEST, plain))
+    made = np.stack([np.asarray(one.image) for one in done.value.pictures])
+    assert np.abs(made.astype(int) - pixels(load(folder, CPU))).max() <= 1
+    assert "compiled blocks" in image_facts({"figures": done.figures}, "en")

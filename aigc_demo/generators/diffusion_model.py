@@ -19,7 +19,7 @@ from aigc_demo.device import Device, is_out_of_memory
 from aigc_demo.errors import Invalid, ModelDamaged
 from aigc_demo.generators import schedulers, witness
 from aigc_demo.generators.diffusion_memory import spared, taking_turns
-from aigc_demo.generators.diffusion_speed import TORCHS, attend, lay_out
+from aigc_demo.generators.diffusion_speed import TORCHS, attend, compile_blocks, lay_out
 from aigc_demo.generators.prompt_embeds import Encoded
 from aigc_demo.generators.prompt_tokens import TOKENIZERS, read, rooms_of
 from aigc_demo.generators.quiet import hush
@@ -44,7 +44,8 @@ class ImageModel:
     """pipeline: as loaded, never run itself. classes: task -> pipeline class. side, multiple: of its pictures, in pixels;
     sides must be divisible by the latter. guided: whether guidance does anything; distilled models have it built in.
     witness: who says what a picture shows, where the folder holds one. turns: held by the run that has the device, where
-    the parts wait in the machine's memory for their turn on it. attention: who computes it, by diffusers' name."""
+    the parts wait in the machine's memory for their turn on it. attention: who computes it, by diffusers' name. compiled: whether
+    its denoiser's blocks are."""
 
     pipeline: Any
     device: Device
@@ -56,6 +57,7 @@ class ImageModel:
     witness: Witness | None = None
     turns: threading.Lock | None = None
     attention: str = TORCHS
+    compiled: bool = False
     taken: dict[str, frozenset[str]] = field(default_factory=dict)
     encoded: Encoded = field(default_factory=Encoded)
 
@@ -66,7 +68,7 @@ class ImageModel:
     def means(self, decoded: str) -> dict[str, Any]:
         """What a recipe tells of how a run got by, and got on; nothing where all was as usual."""
         quicker = {} if self.attention == TORCHS else {"attention": self.attention}
-        return spared(decoded, self.turns is not None) | quicker
+        return spared(decoded, self.turns is not None) | quicker | ({"compiled": True} if self.compiled else {})
 
     @contextmanager
     def running(self, task: str, scheduler: str, waiting: Callable[[], None]) -> Iterator[Any]:
@@ -215,6 +217,7 @@ def load(folder: Path, device: Device, side: int | None = None, guided: bool = T
         seer,
         threading.Lock() if turns else None,
         attention,
+        compile_blocks(pipeline, device),
     )
 
 

@@ -48,6 +48,16 @@ def attend(pipeline: Any, device: Device) -> str:
     return HOPPERS
 
 
+def compile_blocks(pipeline: Any, device: Device, backend: str = "inductor") -> bool:
+    """Have torch.compile translate the blocks that the denoiser is made of, where that is wanted, on their first use: one
+    translation serves all of them, so it takes seconds where the whole takes minutes. Whether there are such blocks."""
+    denoiser: Any = getattr(pipeline, "unet", None) or getattr(pipeline, "transformer", None)
+    if not device.compiled or not getattr(denoiser, "_repeated_blocks", None):
+        return False
+    denoiser.compile_repeated_blocks(backend=backend)
+    return True
+
+
 def _hopper() -> bool:
     import torch
 

@@ -117,7 +117,7 @@ def image_facts(recipe: Mapping[str, Any], language: str) -> str:
             (Words("In all", "总计"), _number(timings, "total", seconds)),
             (Words("Peak memory", "内存峰值"), _number(figures, "peak_memory_bytes", "{:.2f} GiB", 1 / GIB)),
             (Words("To save memory", "为节省内存"), _spared(figures, language)),
-            (Words("Attention by", "注意力计算"), ATTENTION.get(str(figures.get("attention")), "")),
+            (Words("To save time", "为节省时间"), _hastened(figures, language)),
             (Words("Seed", "随机种子"), str(settings.get("seed", ""))),
             (Words("emoji-clip sees", "emoji-clip 看到"), _seen(figures, language)),
             (Words("Ended by", "结束原因"), finish.to(language) if finish else ""),
@@ -126,8 +126,10 @@ def image_facts(recipe: Mapping[str, Any], language: str) -> str:
     )
 
 
-ATTENTION = {"_flash_3": "FlashAttention 3"}
-"""diffusers' name -> its own; torch's is not told."""
+HASTENED = {
+    "_flash_3": Words("attention by FlashAttention 3", "由 FlashAttention 3 计算注意力"),
+    "compiled": Words("compiled blocks", "已编译的模块"),
+}
 SPARED = {
     "in_turns": Words("the model's parts took turns on the GPU", "模型各部分轮流使用 GPU"),
     "one by one": Words("decoded one by one", "逐张解码"),
@@ -137,8 +139,16 @@ SPARED = {
 
 def _spared(figures: Mapping[str, Any], language: str) -> str:
     told = ["in_turns"] if figures.get("in_turns") is True else []
-    told += [str(figures.get("decoded", ""))]
-    return Words("; ", "；").to(language).join(SPARED[what].to(language) for what in told if what in SPARED)
+    return _listed(SPARED, [*told, str(figures.get("decoded", ""))], language)
+
+
+def _hastened(figures: Mapping[str, Any], language: str) -> str:
+    told = ["compiled"] if figures.get("compiled") is True else []
+    return _listed(HASTENED, [str(figures.get("attention", "")), *told], language)
+
+
+def _listed(known: Mapping[str, Words], told: Sequence[str], language: str) -> str:
+    return Words("; ", "；").to(language).join(known[what].to(language) for what in told if what in known)
 
 
 def caption(recipe: Mapping[str, Any]) -> str:
