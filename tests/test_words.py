@@ -20,7 +20,7 @@ LATIN = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 # Latin words that may stand in a Chinese sentence, by the reason for it.
 NAMES = {
     "names of things": """
-        Apple BMP BPE CPU Face GGUF GIF GPU Hugging JPEG JSON Llama PNG PyPI Python TIFF WebP bfloat16 diffusers float32 pip
+        Apple BMP BPE CPU Face FlashAttention GGUF GIF GPU Hugging JPEG JSON Llama Muon PNG PyPI Python TIFF WebP bfloat16 diffusers float32 pip
         safetensors transformers""",
     "names of samplers": "DDIM DPM Euler Karras LCM M UniPC a",
     "terms that Chinese texts on the subject leave in English": "A B C Min NaN PSNR RMSE SSIM Top X Y k lerp logits min p slerp softmax t SNE top w z",
