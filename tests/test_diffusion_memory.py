@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_images import MAKERS, SIDE
+from tiny_images import MAKERS, SIDE, pixels
 
 from aigc_demo.device import Device, choose
 from aigc_demo.engine import Engine
@@ -47,10 +47,6 @@ def turning(folder: Path) -> ImageModel:
     return load(folder, CPU, turns=True)
 
 
-def pixels(model: ImageModel, request: ImageParams = REQUEST) -> np.ndarray:
-    return np.stack([np.asarray(one.image) for one in finish(generate(request, model)).value.pictures])
-
-
 def hooked(model: ImageModel) -> list[str]:
     """The parts that wait to be moved to a device."""
     return [name for name, part in model.pipeline.components.items() if hasattr(part, "_hf_hook")]
@@ -58,7 +54,7 @@ def hooked(model: ImageModel) -> list[str]:
 
 # Who has a small GPU gets the pictures of a large one.
 def test_parts_in_turns_make_the_same_pictures(whole: ImageModel, turning: ImageModel) -> None:
-    assert (pixels(turning) == pixels(whole)).all()
+    assert (pixels(turning, REQUEST) == pixels(whole, REQUEST)).all()
     assert hooked(turning) == []
     assert finish(generate(REQUEST, turning)).figures["in_turns"] is True
     assert "in_turns" not in finish(generate(REQUEST, whole)).figures
@@ -74,7 +70,7 @@ def test_stopping_gives_the_device_back(whole: ImageModel, turning: ImageModel) 
     assert hooked(turning) != []
     closed.close()  # type: ignore[attr-defined] # a generator
     assert hooked(turning) == []
-    assert (pixels(turning) == pixels(whole)).all()
+    assert (pixels(turning, REQUEST) == pixels(whole, REQUEST)).all()
 
 
 # Two people at once would move the parts away from under each other.

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import FluxTransformer2DModel
-from tiny_images import MAKERS
+from tiny_images import MAKERS, pixels
 
 from aigc_demo.device import Device, choose
 from aigc_demo.generators import diffusion_speed
@@ -30,10 +30,6 @@ REQUEST = ImageParams(prompt="a cat", num_inference_steps=3, seed=5, num_images=
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return MAKERS["sdxl"](tmp_path_factory.mktemp("speed") / "sdxl")
-
-
-def pixels(model: ImageModel) -> np.ndarray:
-    return np.stack([np.asarray(one.image) for one in finish(generate(REQUEST, model)).value.pictures])
 
 
 def flux() -> FluxTransformer2DModel:
@@ -58,7 +54,7 @@ def denoised(denoiser: FluxTransformer2DModel) -> torch.Tensor:
 # What a GPU is fast in must not be another picture; and a CPU keeps to the roundings of the bare call.
 def test_the_order_of_weights_changes_no_picture(folder: Path) -> None:
     model = load(folder, CPU)
-    before = pixels(model)
+    before = pixels(model, REQUEST)
     stored = model.pipeline.unet.conv_in.weight
     diffusion_speed.lay_out(model.pipeline, CPU)
     assert stored.is_contiguous()
@@ -67,7 +63,7 @@ def test_the_order_of_weights_changes_no_picture(folder: Path) -> None:
         part.conv_in.weight for part in (model.pipeline.unet, model.pipeline.vae.encoder, model.pipeline.vae.decoder)
     ]
     assert all(weight.is_contiguous(memory_format=torch.channels_last) for weight in laid)
-    assert np.abs(pixels(model).astype(int) - before).max() <= 1
+    assert np.abs(pixels(model, REQUEST).astype(int) - before).max() <= 1
 
 
 # A card and a package that together are quicker are used, and any of them alone leaves torch's own way.
@@ -143,5 +139,5 @@ def test_blocks_are_compiled_where_that_is_wanted(folder: Path) -> None:
     plain.compiled = True
     done = finish(generate(REQUEST, plain))
     made = np.stack([np.asarray(one.image) for one in done.value.pictures])
-    assert np.abs(made.astype(int) - pixels(load(folder, CPU))).max() <= 1
+    assert np.abs(made.astype(int) - pixels(load(folder, CPU), REQUEST)).max() <= 1
     assert "compiled blocks" in image_facts({"figures": done.figures}, "en")

@@ -168,3 +168,13 @@ def make_stable_diffusion_3(folder: Path, seed: int = 0) -> Path:
 
 
 MAKERS = {"sd": make_stable_diffusion, "sdxl": make_stable_diffusion_xl, "sd3": make_stable_diffusion_3}
+
+
+def pixels(model: Any, request: Any) -> Any:
+    """uint8 [n, h, w, 3]: what a model loaded from such a folder paints for a request."""
+    import numpy as np
+
+    from aigc_demo.generators.diffusion import generate
+    from aigc_demo.results import finish
+
+    return np.stack([np.asarray(one.image) for one in finish(generate(request, model)).value.pictures])

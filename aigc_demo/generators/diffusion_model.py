@@ -44,8 +44,8 @@ class ImageModel:
     """pipeline: as loaded, never run itself. classes: task -> pipeline class. side, multiple: of its pictures, in pixels;
     sides must be divisible by the latter. guided: whether guidance does anything; distilled models have it built in.
     witness: who says what a picture shows, where the folder holds one. turns: held by the run that has the device, where
-    the parts wait in the machine's memory for their turn on it. attention: who computes it, by diffusers' name. compiled: whether
-    its denoiser's blocks are."""
+    the parts wait in the machine's memory for their turn on it. attention: who computes it, by diffusers' name. compiled:
+    whether its denoiser's blocks are."""
 
     pipeline: Any
     device: Device
