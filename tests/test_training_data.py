@@ -49,10 +49,38 @@ def test_codes_lose_variation_selectors_and_nothing_else() -> None:
 
 
 def test_share_alike_sets_are_no_source_and_every_source_is_pinned() -> None:
-    names = " ".join(package.name for package in sources.PACKAGES)
+    packages = [*sources.PACKAGES, *sources.FURTHER_PACKAGES.values()]
+    names = " ".join(package.name for package in packages)
     assert "openmoji" not in names
     assert "emojione-v1" not in names
-    assert all(package.integrity.startswith("sha512-") and package.licence for package in sources.PACKAGES)
+    assert all(package.integrity.startswith("sha512-") and package.licence for package in packages)
+
+
+def test_a_set_without_codes_is_joined_by_the_names_of_things_and_of_characters(pack) -> None:
+    """Three of the further sets tell only names, of three kinds; a concept that they lack is no failure."""
+    made = [
+        concepts.Concept(slug, code, "Toys", pack.concepts[0].name, (), ())
+        for slug, code in (
+            ("eggplant", "1f346"),
+            ("cat-face", "1f431"),
+            ("red-heart", "2764"),
+            ("cook", "1f9d1-200d-1f373"),
+        )
+    ]
+    assert data.by_name(made, ["aubergine", "cat-face-1", "cat-face-2"]) == {
+        "1f346": "aubergine",
+        "1f431": "cat-face-1",
+    }
+
+
+def test_further_styles_teach_names_and_no_caption_tells_their_style(pack) -> None:
+    """And of what is held out there is none of them either."""
+    split = toy.split(pack)
+    further = split.further(pack)
+    assert {pack.concepts[pack.pictures[i].concept].slug for i in further} == {f"disc-{c}" for c in range(4)}
+    told = captions.Composer(pack, further, seed=5)
+    said = " ".join(told.draw(n).caption for n in range(200))
+    assert not [word for words in concepts.STYLES.values() for word in (words.en, words.zh) if word in said]
 
 
 def test_a_missing_npm_says_what_to_do(tmp_path, monkeypatch) -> None:
@@ -218,7 +246,9 @@ def test_twins_are_one_family(pack) -> None:
 def test_the_sets_of_a_split_do_not_meet(pack) -> None:
     split = toy.split(pack)
     naming, kept, back = split.train(pack, naming=True), split.families_kept(pack), split.styles_kept(pack)
-    assert sorted([*naming, *kept, *back]) == list(range(len(pack.pictures)))
+    gems = [i for i, p in enumerate(pack.pictures) if p.style == toy.FURTHER and i not in split.further(pack)]
+    assert sorted([*naming, *kept, *back, *split.further(pack), *gems]) == list(range(len(pack.pictures)))
+    assert {pack.concepts[pack.pictures[i].concept].slug for i in gems} <= split.held_out
     assert sorted([*naming, *back]) == split.train(pack)
 
 

@@ -15,6 +15,7 @@ from aigc_demo.training import __main__ as command
 from aigc_demo.training import (
     canvas,
     checkpoints,
+    convnet,
     evaluate,
     gan_marks,
     loop,
@@ -26,6 +27,7 @@ from aigc_demo.training import (
     splits,
     tokens,
     toy,
+    vae,
 )
 
 torch = pytest.importorskip("torch")
@@ -138,6 +140,45 @@ def test_weights_of_another_model_are_no_beginning(weights: Path) -> None:
         shipped.begin(task.groups, weights / "emoji-vae")
 
 
+def test_the_style_classifier_sees_what_the_autoencoder_makes_of_pictures(weights: Path) -> None:
+    """Made pictures come through it: who learnt only from clean ones takes its blur for a style."""
+    task, _ = _task("style", weights)
+    count = len(task.shelf)
+    list(task.prepare())
+    assert len(task.copy) == len(task.composer.members) // 2 == len(task.shelf) - count
+    member, copied = next(iter(task.copy.items()))
+    assert task.target(copied) == task.target(member)
+    seen, real = (canvas.white(task.shelf[[i]]) for i in (copied, member))
+    again = vae.reconstruct(shipped.load_vae(weights / "emoji-vae"), real)
+    assert (seen - again.clamp(-1, 1)).abs().max() < 0.01
+    shown = {i for plan in task.plans(range(300)) for i, _ in plan.pieces}
+    assert shown & set(task.copy.values())
+    assert shown & set(task.composer.members)
+
+
+def test_a_palette_tells_colours_and_not_places() -> None:
+    """A red a little off is nearly the same red; another colour is another; where it stands does not matter."""
+    red = torch.tensor([0.9, -0.8, -0.7])[None, :, None, None].repeat(1, 1, 64, 64)
+    half = torch.cat([red[..., :32], -red[..., :32]], 3)
+    given, near, far, turned = (convnet.palette(p, 12)[0] for p in (red, red + 0.02, -red, half.flip(3)))
+    assert torch.allclose(given.square().sum(), torch.tensor(1.0), atol=1e-5)
+    assert given @ near > 0.95
+    assert given @ far == 0
+    assert torch.allclose(turned, convnet.palette(half, 12)[0])
+
+
+def test_half_of_the_side_first(weights: Path) -> None:
+    """Learning begins on small pictures, which cost a quarter, and ends on those that are asked about."""
+    task, params = _task("judge", weights)
+    task.params = dataclasses.replace(params, small=0.5, steps=2)
+    net = task.groups["net"]
+    seen: list[int] = []
+    net.stages.register_forward_pre_hook(lambda _, given: seen.append(given[0].shape[-1]))
+    for step in range(2):
+        list(task.turns(step, loop.Chance(0, step)))
+    assert seen == [task.side // 2, task.side]
+
+
 def _task(name: str, weights: Path = Path()):
     pack = toy.pack()
     params = registry.MODELS[name].presets()["smoke"]
@@ -155,7 +196,7 @@ def test_a_processor_without_bfloat16_trains_in_float32(monkeypatch) -> None:
 
 
 def test_not_a_number_stops_and_keeps_the_last_checkpoint(tmp_path: Path) -> None:
-    task, params = _task("style")
+    task, params = _task("judge")
     params = dataclasses.replace(params, save_every=2, report_every=2)
     honest = task.turns
 
@@ -170,36 +211,36 @@ def test_not_a_number_stops_and_keeps_the_last_checkpoint(tmp_path: Path) -> Non
 
 
 def test_a_checkpoint_of_other_settings_is_refused_by_name(tmp_path: Path) -> None:
-    next(run := _run("style", tmp_path))
+    next(run := _run("judge", tmp_path))
     run.close()
     with pytest.raises(UserError, match="batch_size"):
-        next(_run("style", tmp_path, batch_size=5))
+        next(_run("judge", tmp_path, batch_size=5))
     with pytest.raises(UserError, match="another configuration"):
-        next(_run("judge", tmp_path))
+        next(_run("emoji-clip", tmp_path))
 
 
 def test_a_damaged_checkpoint_and_a_full_disk_say_so(tmp_path: Path, monkeypatch) -> None:
     (tmp_path / checkpoints.FILE).write_bytes(b"torn")
     with pytest.raises(UserError, match="damaged"):
-        next(_run("style", tmp_path))
+        next(_run("judge", tmp_path))
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full)
     with pytest.raises(UserError, match="disk space"):
-        list(_run("style", tmp_path / "full"))
+        list(_run("judge", tmp_path / "full"))
     assert not list((tmp_path / "full").glob("checkpoint*"))
 
 
 def test_the_command_trains_and_goes_on(tmp_path: Path, capsys) -> None:
-    arguments = ["style", "--preset", "smoke", "--out", str(tmp_path), "--weights", str(tmp_path)]
+    arguments = ["judge", "--preset", "smoke", "--out", str(tmp_path), "--weights", str(tmp_path)]
     assert command.main(arguments) == 0
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [5, 10, 15, 20]
     assert list(tmp_path.glob("sheet-*.png"))
     assert command.main(arguments) == 0, "a finished run is only exported again"
-    recipe = json.loads((tmp_path / "style" / "training.json").read_text())
+    recipe = json.loads((tmp_path / "judge" / "training.json").read_text())
     assert recipe["preset"] == "smoke"
     assert recipe["data"]
     assert command.main([*arguments, "--batch-size", "4"]) == 2

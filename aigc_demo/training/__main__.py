@@ -98,6 +98,7 @@ def _data(options: argparse.Namespace) -> int:
         "held-back style pictures": len(split.styles_kept(pack)),
         "training pictures": len(split.train(pack)),
         "training pictures of clip and judge": len(split.train(pack, naming=True)),
+        "and in further styles": len(split.further(pack)),
     }
     print(json.dumps({"pack": str(done.value), **done.figures, **counts}, indent=2, ensure_ascii=False))
     return 0

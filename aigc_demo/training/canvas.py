@@ -20,13 +20,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Jitter:
-    """How far a picture may be moved: rotation in degrees, scale from-to, shift as a share of the side, mirroring."""
+    """How far a picture may be moved: rotation in degrees, scale from-to, shift as a share of the side, mirroring;
+    how far it may be bent (a share of the side again), and made lighter or darker."""
 
     rotate: float = 0.0
     scale: tuple[float, float] = (1.0, 1.0)
     shift: float = 0.0
     mirror: float = 0.0
     light: float = 0.0
+    warp: float = 0.0
 
 
 STILL = Jitter()
@@ -101,7 +103,12 @@ def _grids(places: torch.Tensor, generator: torch.Generator, jitter: Jitter, siz
     cos, sin = torch.cos(angle) / scale, torch.sin(angle) / scale
     rows = torch.stack([torch.stack([cos * flip, sin * flip], 1), torch.stack([-sin, cos], 1)], 1)
     offset = -(rows @ centre[:, :, None])
-    return torch.nn.functional.affine_grid(torch.cat([rows, offset], 2), [n, 1, size, size], align_corners=False)
+    grids = torch.nn.functional.affine_grid(torch.cat([rows, offset], 2), [n, 1, size, size], align_corners=False)
+    if jitter.warp:
+        bends = torch.randn(n, 2, 4, 4, generator=generator) * 2 * jitter.warp
+        smooth = torch.nn.functional.interpolate(bends, size=(size, size), mode="bicubic", align_corners=True)
+        grids = grids + smooth.permute(0, 2, 3, 1)
+    return grids
 
 
 def white(shelf: torch.Tensor) -> torch.Tensor:

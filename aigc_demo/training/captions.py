@@ -63,9 +63,9 @@ class Composer:
             language: telling_keywords(self.pack.concepts, language) for language in LANGUAGES
         }
         self.hues = dominant_hues(self.pack, self.members)
-        self.styles: dict[str, list[int]] = {style: [] for style in STYLES}
+        self.styles: dict[str, list[int]] = {}
         for i in self.members:
-            self.styles[self.pack.pictures[i].style].append(i)
+            self.styles.setdefault(self.pack.pictures[i].style, []).append(i)
         self._orders: dict[int, list[int]] = {}
 
     def draw(self, number: int) -> Plan:
@@ -100,7 +100,7 @@ class Composer:
         elif kind == "keywords" and self.keywords[language][concept.slug]:
             known = self.keywords[language][concept.slug]
             what = COMMA.to(language).join(dice.sample(known, min(len(known), dice.choice((1, 2, 3)))))
-        styled = dice.random() < STYLE_NAMED
+        styled = dice.random() < STYLE_NAMED and shown.style in STYLES
         caption = say(STYLED, language, what=what, style=STYLES[shown.style]) if styled else what
         return Plan(caption, language, kind, tuple(pieces), ground, styled)
 

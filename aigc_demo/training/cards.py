@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -98,7 +98,7 @@ def record(folder: Path, preset: str, settings: dict[str, Any], seconds: float, 
         "begun_from": dict(begun),
         "torch": torch.__version__,
         "machine": platform.machine(),
-        "data": [asdict(package) for package in sources.PACKAGES],
+        "data": [asdict(package) for package in sources.behind(folder.name)],
     }
     (folder / RECIPE_FILE).write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
@@ -110,16 +110,12 @@ def write(name: str, folder: Path) -> None:
     parts = [
         f"---\nlicense: apache-2.0\nlanguage: [en, zh]\n---\n\n# {name}\n",
         f"{ABOUT[name].en}\n\n{ABOUT[name].zh}\n",
-        "## Figures\n\n"
-        + _table(told["figures"], told["baselines"])
-        + f"\n\nComputed by `{told['command']}`."
-        + "".join(f" {note}" for note in told.get("notes", ()))
-        + "\n",
+        "## Figures\n\n" + _table(told["figures"], told["baselines"]) + f"\n\nComputed by `{told['command']}`.\n",
         "## Recipe\n\n"
         f"`python -m aigc_demo.training {name} --preset {recipe['preset']}`, torch {recipe['torch']}"
         + (", begun from an earlier run's weights" if recipe.get("begun_from") else "")
         + "; settings in `training.json`.\n",
-        "## Data\n\n" + credits() + "\n",
+        "## Data\n\n" + credits(recipe["data"]) + "\n",
     ]
     looked = _looked(folder)
     if looked and looked["weights"] == told["weights"]:
@@ -138,11 +134,11 @@ def _looked(folder: Path) -> dict[str, Any] | None:
     return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
 
 
-def credits() -> str:
-    """The sources, one line each, as their licences ask."""
+def credits(packages: Iterable[Mapping[str, str]]) -> str:
+    """The sources that a recipe names, one line each, as their licences ask."""
     return "\n".join(
-        f"- {package.credit} ({package.licence}), npm package `{package.name}` {package.version}"
-        for package in sources.PACKAGES
+        f"- {package['credit']} ({package['licence']}), npm package `{package['name']}` {package['version']}"
+        for package in packages
     )
 
 

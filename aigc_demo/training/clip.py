@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 NAME = "emoji-clip"
 SIDE = 64
-JITTER = canvas.Jitter(rotate=15, scale=(0.7, 1.15), shift=0.1, mirror=0.5, light=0.2)
+JITTER = canvas.Jitter(rotate=15, scale=(0.7, 1.15), shift=0.1, mirror=0.5, light=0.2, warp=0.04)
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class ClipTask:
         self.groups: dict[str, torch.nn.Module] = {"clip": placed(model)}
         self._read: dict[str, torch.Tensor] = {}
         self.shelf = canvas.shelf(pack.pixels, SIDE, device())
-        self.composer = captions.Composer(pack, split.train(pack, naming=True), params.seed)
+        self.composer = captions.Composer(pack, split.train(pack, naming=True) + split.further(pack), params.seed)
 
     def prepare(self) -> Iterator[tuple[int, int]]:
         yield from ()
@@ -176,7 +176,8 @@ class ClipTask:
         return torch.stack(both).mean()
 
     def _to_captions(self, plans: Sequence[captions.Plan], images: torch.Tensor, language: str) -> torch.Tensor:
-        """Cross entropy of the pictures that show one thing over the captions of all concepts in all styles.
+        """Cross entropy of the pictures that show one thing over the captions of all concepts in all styles and in none
+        (which is right for the further ones).
 
         A text tower that stays makes them once and for all, up to its projection: the anchors are then what the
         words say already.
@@ -185,13 +186,14 @@ class ClipTask:
 
         model: Any = self.groups["clip"]
         if language not in self._read:
-            told = [text for style in captions.STYLES for text in self.exam.captions(style, language)]
+            told = [text for style in (*captions.STYLES, None) for text in self.exam.captions(style, language)]
             self._read[language] = pool_texts(model, self.tokenizer, told)
         points = torch.nn.functional.normalize(model.text_projection(self._read[language]), dim=-1)
         single = [n for n, plan in enumerate(plans) if len(plan.pieces) == 1]
         shown = [self.pack.pictures[plans[n].pieces[0][0]] for n in single]
         styles, count = list(captions.STYLES), len(self.exam.known)
-        places = [styles.index(p.style) * count + self.exam.place[p.concept] for p in shown]
+        block = [styles.index(p.style) if p.style in styles else len(styles) for p in shown]
+        places = [b * count + self.exam.place[p.concept] for b, p in zip(block, shown, strict=True)]
         target = torch.tensor(places, device=images.device)
         logits = model.logit_scale.exp() * images[single].float() @ points.T
         return torch.nn.functional.cross_entropy(logits, target, label_smoothing=0.1)
@@ -202,7 +204,8 @@ class ClipTask:
 
         first = [self.pack.pictures[plan.pieces[0][0]] for plan in plans]
         concept = torch.tensor([p.concept for p in first])
-        style = torch.tensor([sorted(captions.STYLES).index(p.style) for p in first])
+        styles = sorted({p.style for p in first})
+        style = torch.tensor([styles.index(p.style) for p in first])
         styled = torch.tensor([plan.styled for plan in plans])
         told_apart = styled[:, None] & styled[None] & (style[:, None] != style[None])
         same = (concept[:, None] == concept[None]) & ~told_apart

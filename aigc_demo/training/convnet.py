@@ -29,12 +29,39 @@ class Residual(nn.Module):
         return functional.relu(x + self.second_norm(self.second(inner)))
 
 
-class ConvNet(nn.Module, PyTorchModelHubMixin):
-    """labels: what the outputs mean, in order. Takes [n, 3, s, s] in -1..1, of any side that `side` resizes."""
+SAMPLED = 32
+"""Pixels across and down that a palette is read from."""
 
-    def __init__(self, labels: list[str], widths: Sequence[int] = (48, 96, 160), blocks: int = 2, side: int = 64):
+
+def palette(pictures: torch.Tensor, shades: int) -> torch.Tensor:
+    """float32 [n, shades ** 3]: how much of a picture has which colour, as the root of its share.
+
+    Each pixel counts for the colours around it by nearness, so that a slightly other red is nearly the same.
+    """
+    step = max(1, pictures.shape[-1] // SAMPLED)
+    levels = (pictures[..., ::step, ::step].float().flatten(2) + 1) / 2 * (shades - 1)
+    near = (1 - (levels[..., None] - torch.arange(shades, device=pictures.device)).abs()).clamp_min(0)
+    red, green, blue = near.unbind(1)
+    pairs = (red[..., :, None] * green[..., None, :]).flatten(2)
+    return (pairs.transpose(1, 2) @ blue).flatten(1).div(levels.shape[-1]).clamp_min(0).sqrt()
+
+
+class ConvNet(nn.Module, PyTorchModelHubMixin):
+    """labels: what the outputs mean, in order. Takes [n, 3, s, s] in -1..1, of any side that `side` resizes.
+
+    With `shades` per channel it also looks at which colours there are, wherever they are: most of what a style is.
+    """
+
+    def __init__(
+        self,
+        labels: list[str],
+        widths: Sequence[int] = (48, 96, 160),
+        blocks: int = 2,
+        side: int = 64,
+        shades: int = 0,
+    ):
         super().__init__()
-        self.labels, self.side = list(labels), side
+        self.labels, self.side, self.shades = list(labels), side, shades
         stages: list[nn.Module] = []
         before = 3
         for level, width in enumerate(widths):
@@ -45,6 +72,8 @@ class ConvNet(nn.Module, PyTorchModelHubMixin):
             )
             before = width
         self.stages = nn.Sequential(*stages)
+        if shades:
+            self.colours = nn.Linear(shades**3, before, bias=False)
         # without it all features are positive, all cosines alike, and learning takes ages to begin
         self.neck = nn.BatchNorm1d(before)
         self.head = nn.Linear(before, len(labels), bias=False)
@@ -57,6 +86,8 @@ class ConvNet(nn.Module, PyTorchModelHubMixin):
         hidden = self.stages(pictures.contiguous(memory_format=torch.channels_last))
         # both means and maxima: a small mark (a beak, a wheel) can be all that tells two pictures apart
         pooled = hidden.float().mean((2, 3)) + hidden.float().amax((2, 3))
+        if self.shades:
+            pooled = pooled + self.colours(self.shades * palette(pictures, self.shades)).float()
         return functional.normalize(self.neck(pooled), dim=-1)
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import io
 import json
+import unicodedata
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,8 +28,10 @@ from aigc_demo.training.concepts import STYLES, Concept, concepts_from
 from aigc_demo.words import Words
 
 SIZE = 128
-FORMAT = 1
+FORMAT = 2
 MOST_FAILURES = 0.01
+TWINS_BELOW = 0.12
+"""Root mean square distance (0-1, at 16 px, colour and alpha) under which two pictures count as twins."""
 
 _SVG = (
     '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
@@ -37,7 +41,7 @@ _SVG = (
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture of the pack: which concept, in which style."""
+    """One picture of the pack: which concept, in which style (one of STYLES, or of the further packages)."""
 
     concept: int
     style: str
@@ -83,16 +87,21 @@ def build(folder: Path | None = None) -> Iterator[Step[str] | Done[Path]]:
     begun = time.perf_counter()
     folder = folder or cache_folder()
     archives = {}
-    for done, package in enumerate(sources.PACKAGES, 1):
+    needed = [*sources.PACKAGES, *sources.FURTHER_PACKAGES.values()]
+    for done, package in enumerate(needed, 1):
         archives[package.name] = sources.fetch(package, folder)
-        yield Step("fetch", done, len(sources.PACKAGES), package.name)
+        yield Step("fetch", done, len(needed), package.name)
     icons = {
         style: sources.read_json(archives[package.name], "icons.json")
-        for style, package in sources.STYLE_PACKAGES.items()
+        for style, package in (sources.STYLE_PACKAGES | sources.FURTHER_PACKAGES).items()
     }
     concepts, slug_in = read_concepts(archives, icons)
     jobs = [(c, style) for c in range(len(concepts)) for style in STYLES]
+    for style in sources.FURTHER_PACKAGES:
+        slug_in[style] = by_name(concepts, icons[style]["icons"])
+        jobs += [(c, style) for c in range(len(concepts)) if concepts[c].code in slug_in[style]]
     seen: dict[bytes, str] = {}
+    drawn: dict[int, list[np.ndarray]] = {}
     pictures: list[Picture] = []
     failed: list[str] = []
     copies: list[str] = []
@@ -108,9 +117,16 @@ def build(folder: Path | None = None) -> Iterator[Step[str] | Done[Path]]:
             name = picture.name(concepts)
             if image is None:
                 failed.append(name)
-            elif image.tobytes() in seen:
+                continue
+            small = thumbnails(np.asarray(image)[None])
+            others = drawn.setdefault(picture.concept, [])
+            if image.tobytes() in seen:
                 copies.append(f"{name} = {seen[image.tobytes()]}")
+            elif picture.style not in STYLES and any(distance(small, other) < TWINS_BELOW for other in others):
+                # the same drawing again: nothing to learn from, and it could give away one that is held back
+                copies.append(f"{name} = {concepts[picture.concept].slug}")
             else:
+                others.append(small)
                 seen[image.tobytes()] = name
                 pictures.append(picture)
                 files.append(_webp(image))
@@ -131,9 +147,25 @@ def build(folder: Path | None = None) -> Iterator[Step[str] | Done[Path]]:
         "failed": failed,
         "copies": copies,
         "megabytes": round(path.stat().st_size / 2**20, 1),
-        "per_style": {s: sum(p.style == s for p in pictures) for s in STYLES},
+        "per_style": dict(Counter(p.style for p in pictures)),
     }
     yield Done(path, {"total": time.perf_counter() - begun}, figures)
+
+
+def thumbnails(pixels: np.ndarray, side: int = 16) -> np.ndarray:
+    """float32 [n, side*side*4]: the picture on white, and its alpha, averaged to `side` px."""
+    out = np.empty((len(pixels), side, side, 4), np.float32)
+    step = pixels.shape[1] // side
+    for i, picture in enumerate(pixels):
+        alpha = picture[..., 3:].astype(np.float32) / 255
+        rgb = picture[..., :3].astype(np.float32) / 255 * alpha + 1 - alpha
+        out[i] = np.concatenate([rgb, alpha], -1).reshape(side, step, side, step, 4).mean((1, 3))
+    return out.reshape(len(pixels), -1)
+
+
+def distance(a: np.ndarray, b: np.ndarray) -> float:
+    """Between two pictures' thumbnails."""
+    return float(np.sqrt(np.mean((a - b) ** 2)))
 
 
 def read_concepts(archives: dict[str, Path], icons: dict[str, Any]) -> tuple[list[Concept], dict[str, dict[str, str]]]:
@@ -158,6 +190,22 @@ def read_concepts(archives: dict[str, Path], icons: dict[str, Any]) -> tuple[lis
         slug_in["twemoji"], metadata["categories"], [set(codes) for codes in slug_in.values()], annotations
     )
     return concepts, slug_in
+
+
+def by_name(concepts: list[Concept], names: Collection[str]) -> dict[str, str]:
+    """Code -> icon name, in a set that tells no codes: by the name of the concept, or of its character."""
+    plain = {_letters(name.removesuffix("-1")): name for name in names}
+    found = {}
+    for concept in concepts:
+        told = [concept.slug, unicodedata.name(concept.emoji, "") if len(concept.emoji) == 1 else ""]
+        match = next((plain[key] for key in map(_letters, told) if key in plain), None)
+        if match:
+            found[concept.code] = match
+    return found
+
+
+def _letters(name: str) -> str:
+    return "".join(c for c in name.lower() if c.isalnum())
 
 
 def rasterise(icons: dict[str, Any], name: str) -> Image.Image | None:

@@ -1,8 +1,7 @@
 """The exam of emoji-gan: are its samples like real faces, are they many different ones, and are they its own?
 
-All distances are in the features of the judge, or of emoji-clip where there is none: of unit length, so that no single
-odd picture rules a mean. Neither took part in the pair's training. Each figure stands beside what real pictures, their blur and their
-cross-fades reach.
+All distances are in the features of the judge, which took no part in the pair's training: of unit length, so that no
+single odd picture rules a mean. Each figure stands beside what real pictures, their blur and their cross-fades reach.
 """
 
 from __future__ import annotations
@@ -11,12 +10,12 @@ import random
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aigc_demo.training import canvas, clip, gan, metrics
+from aigc_demo.training import canvas, gan, metrics
 from aigc_demo.training.captions import Composer
 from aigc_demo.training.data import Pack
 from aigc_demo.training.loop import Chance, device
 from aigc_demo.training.registry import require
-from aigc_demo.training.shipped import Report, load_clip, load_convnet, load_gan
+from aigc_demo.training.shipped import Report, load_convnet, load_gan
 from aigc_demo.training.splits import Split
 
 if TYPE_CHECKING:
@@ -36,9 +35,7 @@ one face is to itself in another style."""
 def examine_gan(folder: Path, weights: Path, pack: Pack, split: Split) -> Report:
     """Samples of seeds in a row at full truncation (psi 1), none picked. A miss is a figure short of its goal."""
     generator, _ = load_gan(folder)
-    judged = (weights / "judge").exists()
-    net = load_convnet(require(weights, "judge")) if judged else Reader(weights)
-    marks = Marks(net, pack, gan.faces(pack, split.train(pack)))
+    marks = Marks(load_convnet(require(weights, "judge")), pack, gan.faces(pack, split.train(pack)))
     figures = marks(gan.sample(generator, range(FIRST_SEED, FIRST_SEED + SAMPLES)))
     real, other = marks.second, marks.second.roll(1, 0)
     baselines = {
@@ -52,19 +49,7 @@ def examine_gan(folder: Path, weights: Path, pack: Pack, split: Split) -> Report
         f"fine detail at least {LEAST_FINE:g} of real": figures["fine_over_real"] >= LEAST_FINE,
     }
     missed = [goal for goal, met in goals.items() if not met]
-    return Report(figures, baselines, missed, [] if judged else [Reader.NOTE])
-
-
-class Reader:
-    """emoji-clip's view of pictures, in the judge's place."""
-
-    NOTE = "No judge was at hand: the features are emoji-clip's, which learnt from the real pictures but never saw the pair's."
-
-    def __init__(self, weights: Path):
-        self._clip, _ = load_clip(require(weights, "emoji-clip"))
-
-    def features(self, pictures: torch.Tensor) -> torch.Tensor:
-        return clip.embed_images(self._clip, pictures)
+    return Report(figures, baselines, missed)
 
 
 class Marks:

@@ -6,8 +6,9 @@ guidance or a loss, and nothing learns from their features.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -41,6 +42,19 @@ class JudgeParams(TrainingParams):
     smoothing: Annotated[
         float, Range(Words("Label smoothing", "标签平滑"), Words("Share of doubt.", "存疑的比例。"), 0, 0.5, 0.05)
     ] = 0.1
+    small: Annotated[
+        float,
+        Range(
+            Words("Small first", "先小后大"),
+            Words(
+                "Share of the steps, at the beginning, that see pictures of half the side: they take a quarter of the time.",
+                "开头多大比例的步数只看边长减半的图片：这些步只需四分之一的时间。",
+            ),
+            0,
+            0.9,
+            0.05,
+        ),
+    ] = 0.0
 
 
 PRESETS: dict[str, JudgeParams] = {
@@ -50,7 +64,7 @@ PRESETS: dict[str, JudgeParams] = {
     ),
     "cpu": JudgeParams(
         steps=4000, batch_size=96, warmup=100, learning_rate=3e-3, held_out_every=400, sheet_every=800, seed=4242,
-        ema_decay=0.995,
+        ema_decay=0.995, small=0.5,
     ),
     "gpu": JudgeParams(
         steps=10000, batch_size=256, warmup=300, learning_rate=3e-3, width=192, held_out_every=2000, sheet_every=5000,
@@ -67,6 +81,7 @@ class NamingTask:
     side, jitter, mix = SIDE, JITTER, MIX
     shares: tuple[int, ...] = (3, 6, 10)
     """Of the full width in tenths, at each halving of the side."""
+    shades = 0
 
     def __init__(self, params: JudgeParams, pack: Pack, split: Split, weights: Path):
         import torch
@@ -74,13 +89,14 @@ class NamingTask:
         from aigc_demo.training.convnet import ConvNet
 
         torch.manual_seed(params.seed)
-        self.params, self.pack = params, pack
+        self.params, self.pack, self.weights = params, pack, weights
         self.exam = Exam(pack, split)
-        self.composer = captions.Composer(pack, split.train(pack, naming=True), params.seed, self.mix)
+        self.composer = captions.Composer(pack, self.learnt(split), params.seed, self.mix)
         self.shelf = canvas.shelf(pack.pixels, self.side, device())
         self.kept = torch.tensor(self.asked(split), device=self.shelf.device)
         widths = [max(8, share * params.width // 10 // 8 * 8) for share in self.shares]
-        self.groups: dict[str, torch.nn.Module] = {"net": placed(ConvNet(self.labels(), widths, side=self.side))}
+        net = ConvNet(self.labels(), widths, side=self.side, shades=self.shades)
+        self.groups: dict[str, torch.nn.Module] = {"net": placed(net)}
 
     def labels(self) -> list[str]:
         return [self.pack.concepts[c].slug for c in self.exam.known]
@@ -88,9 +104,15 @@ class NamingTask:
     def target(self, picture: int) -> int:
         return self.exam.place[self.pack.pictures[picture].concept]
 
+    def learnt(self, split: Split) -> list[int]:
+        return split.train(self.pack, naming=True) + split.further(self.pack)
+
     def asked(self, split: Split) -> list[int]:
         """Held-out pictures that it is examined on."""
         return self.exam.pictures
+
+    def plans(self, numbers: range) -> list[captions.Plan]:
+        return [self.composer.draw(number) for number in numbers]
 
     def spoilt(self, pictures: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         return spoil(pictures, generator)
@@ -102,12 +124,13 @@ class NamingTask:
         import torch
 
         count = self.params.batch_size
-        plans = [self.composer.draw(step * count + i) for i in range(count)]
+        plans = self.plans(range(step * count, (step + 1) * count))
         pictures, _ = canvas.compose(self.shelf, plans, chance.generator(), self.jitter)
         pictures = self.spoilt(pictures, chance.generator(1))
         target = torch.tensor([self.target(plan.pieces[0][0]) for plan in plans], device=pictures.device)
-        net = self.groups["net"]
+        net: Any = self.groups["net"]
         net.train()
+        net.side = self.side // 2 if step < self.params.small * self.params.steps else self.side
         with autocast():
             logits = net(pictures)
         loss = torch.nn.functional.cross_entropy(logits.float(), target, label_smoothing=self.params.smoothing)
@@ -129,24 +152,53 @@ class NamingTask:
 
 class StyleTask(NamingTask):
     """The same net, asked for the style, at the pictures' full size: how a line ends and a colour fades tells more than
-    what is drawn. Colours, margins and clean edges are what a style is: of the judge's troubles it gets only blur, which
-    made pictures have too. With all of them it told the style of three pictures in four."""
+    what is drawn; most is told by which colours there are. Colours, margins and clean edges are what a style is: of the
+    judge's troubles it gets only what made pictures have too, blur and what emoji-vae makes of a picture. With all of
+    them it told the style of three pictures in four."""
 
     name = "style"
     side, jitter, mix = SIZE, STYLE_JITTER, STYLE_MIX
     shares = (2, 4, 6, 10)
+    shades = 12
 
-    def spoilt(self, pictures: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def prepare(self) -> Iterator[tuple[int, int]]:
+        """Half of the pictures once more, as emoji-vae gives them back: behind the others on the shelf."""
         import torch
 
-        draw = torch.rand(len(pictures), generator=generator)
-        return blur(blur(pictures, draw < 0.5), draw < 0.25)
+        from aigc_demo.training.registry import require
+        from aigc_demo.training.shipped import load_vae
+        from aigc_demo.training.vae import reconstruct
+
+        vae = load_vae(require(self.weights, "emoji-vae"))
+        members = random.Random(self.params.seed).sample(self.composer.members, len(self.composer.members) // 2)
+        parts = torch.tensor(members, device=self.shelf.device).split(64)
+        copies = []
+        for done, part in enumerate(parts, 1):
+            seen = reconstruct(vae, canvas.white(self.shelf[part]))
+            copies.append(((seen + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1))
+            yield done, len(parts)
+        opaque = torch.nn.functional.pad(torch.cat(copies), (0, 1), value=255)
+        self.copy = {member: len(self.shelf) + n for n, member in enumerate(members)}
+        self.original = {n: member for member, n in self.copy.items()}
+        self.shelf = torch.cat([self.shelf, opaque])
+
+    def plans(self, numbers: range) -> list[captions.Plan]:
+        """As drawn; of the plain ones that have a copy, two in three show the copy."""
+        drawn = super().plans(numbers)
+        for n, (number, plan) in enumerate(zip(numbers, drawn, strict=True)):
+            (picture, turn), *_ = plan.pieces
+            if plan.kind == "plain" and number % 3 and picture in self.copy:
+                drawn[n] = replace(plan, pieces=((self.copy[picture], turn),))
+        return drawn
+
+    def learnt(self, split: Split) -> list[int]:
+        return split.train(self.pack, naming=True)
 
     def labels(self) -> list[str]:
         return list(STYLES)
 
     def target(self, picture: int) -> int:
-        return self.labels().index(self.pack.pictures[picture].style)
+        return self.labels().index(self.pack.pictures[self.original.get(picture, picture)].style)
 
     def asked(self, split: Split) -> list[int]:
         return split.families_kept(self.pack) + split.styles_kept(self.pack)
@@ -160,8 +212,8 @@ class StyleTask(NamingTask):
 STYLE_PRESETS: dict[str, JudgeParams] = {
     "smoke": PRESETS["smoke"],
     "cpu": JudgeParams(
-        steps=3300, batch_size=96, warmup=50, learning_rate=3e-3, width=96, held_out_every=400, sheet_every=800,
-        seed=4343, ema_decay=0.995,
+        steps=1800, batch_size=96, warmup=50, learning_rate=3e-3, width=96, held_out_every=400, sheet_every=800,
+        seed=4343, ema_decay=0.995, small=0.4,
     ),
     "gpu": JudgeParams(
         steps=2000, batch_size=256, warmup=100, learning_rate=3e-3, width=64, held_out_every=1000, sheet_every=1000,

@@ -1,5 +1,4 @@
-"""The exam of emoji-diffusion: its pictures of the committed prompts, marked by the judge and the style classifier, or
-by emoji-clip where there are none.
+"""The exam of emoji-diffusion: its pictures of the committed prompts, marked by the judge and the style classifier.
 
 Each figure stands beside what the same examiner gives to the real pictures of the same prompts.
 """
@@ -8,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aigc_demo.training import captions, clip, hue, judge, prompts, shipped
+from aigc_demo.training import hue, judge, prompts, shipped
 from aigc_demo.training.concepts import STYLES
 from aigc_demo.training.data import SIZE, Pack
 from aigc_demo.training.diffusion import GUIDANCE, SAMPLING_STEPS
@@ -30,18 +29,6 @@ PAPER = 0.92
 """A pixel whose darkest channel is above this belongs to the white ground."""
 
 
-class Examiner(Protocol):
-    """Who names what a picture shows. labels: the slugs it can answer with."""
-
-    labels: Sequence[str]
-
-    def things(self, pictures: torch.Tensor, rows: Sequence[prompts.Row]) -> torch.Tensor:
-        """Scores [rows, labels]."""
-
-    def styles(self, pictures: torch.Tensor, rows: Sequence[prompts.Row]) -> torch.Tensor:
-        """Scores [rows, STYLES], in their order."""
-
-
 class Judges:
     """The judge and the style classifier, which took no part in the training. They are not told what was asked."""
 
@@ -50,63 +37,22 @@ class Judges:
         self.labels = self._things.labels
         self._order = [self._styles.labels.index(style) for style in STYLES]
 
-    def things(self, pictures: torch.Tensor, rows: Sequence[prompts.Row]) -> torch.Tensor:
+    def things(self, pictures: torch.Tensor) -> torch.Tensor:
         return judge.name_all(self._things, pictures)
 
-    def styles(self, pictures: torch.Tensor, rows: Sequence[prompts.Row]) -> torch.Tensor:
+    def styles(self, pictures: torch.Tensor) -> torch.Tensor:
         return judge.name_all(self._styles, pictures)[:, self._order]
 
 
-class Reader:
-    """emoji-clip, by the captions of what the model learnt to draw: all names in the style asked for, and all styles
-    of the name asked for."""
-
-    NOTE = (
-        "No judge was at hand: the examiner is emoji-clip, whose text tower also reads the prompts, choosing among "
-        "everything that the model learnt to draw. It learnt from the real pictures, and it is not independent."
-    )
-
-    def __init__(self, weights: Path, pack: Pack, labels: Sequence[str]):
-        self._clip, self._tokenizer = shipped.load_clip(require(weights, "emoji-clip"))
-        self._name = {concept.slug: concept.name.en for concept in pack.concepts}
-        self.labels = labels
-
-    def things(self, pictures: torch.Tensor, rows: Sequence[prompts.Row]) -> torch.Tensor:
-        told = {style: self._texts([(slug, style) for slug in self.labels]) for style in STYLES}
-        return self._fit(pictures, [told[row["style"]] for row in rows])
-
-    def styles(self, pictures: torch.Tensor, rows: Sequence[prompts.Row]) -> torch.Tensor:
-        asked = sorted({row["slug"] for row in rows})
-        told = {slug: self._texts([(slug, style) for style in STYLES]) for slug in asked}
-        return self._fit(pictures, [told[row["slug"]] for row in rows])
-
-    def _texts(self, what: Sequence[tuple[str, str]]) -> torch.Tensor:
-        names = [captions.named(self._name[slug], style, "en") for slug, style in what]
-        return clip.embed_texts(self._clip, self._tokenizer, names)
-
-    def _fit(self, pictures: torch.Tensor, texts: Sequence[torch.Tensor]) -> torch.Tensor:
-        import torch
-
-        seen = clip.embed_images(self._clip, pictures)
-        return torch.stack([among @ one for among, one in zip(texts, seen, strict=True)]).cpu()
-
-
 def examine_diffusion(folder: Path, weights: Path, pack: Pack, split: Split) -> Report:
-    """Names, styles and colours, in both languages; a miss is a prompt whose concept is not in the top five.
-
-    Without a judge in `weights` emoji-clip marks, and the report says so.
-    """
+    """Names, styles and colours, in both languages; a miss is a prompt whose concept is not in the top five."""
     import torch
 
     from aigc_demo.training import canvas
 
     pipeline = load_pipeline(folder)
     subjects = shipped.settings(folder).get("subjects", "everything")
-    learnt = {pack.pictures[i].concept for i in pack.about(subjects, split.train(pack))}
-    judged = (weights / "judge").exists()
-    examiner: Examiner = (
-        Judges(weights) if judged else Reader(weights, pack, sorted(pack.concepts[c].slug for c in learnt))
-    )
+    examiner = Judges(weights)
     asked = prompts.load(subjects)
     rows = [row for row in asked["exam"] if row["slug"] in examiner.labels]
     places = pack.places()
@@ -126,7 +72,7 @@ def examine_diffusion(folder: Path, weights: Path, pack: Pack, split: Split) -> 
     figures["style_share_of_real"] = figures["style_en"] / max(1e-9, ceiling["style"])
     figures["colour_and_concept"] = _coloured(pipeline, examiner, asked["colours"])
     chance = {"top1": 1 / len(examiner.labels), "top5": 5 / len(examiner.labels), "style": 1 / len(STYLES)}
-    return Report(figures, {"real pictures": ceiling, "chance": chance}, misses, [] if judged else [Reader.NOTE])
+    return Report(figures, {"real pictures": ceiling, "chance": chance}, misses)
 
 
 def draw(pipeline: Any, texts: list[str], seeds: list[int]) -> torch.Tensor:
@@ -160,22 +106,22 @@ def load_pipeline(folder: Path) -> Any:
 
 
 def _marked(
-    examiner: Examiner, pictures: torch.Tensor, rows: Sequence[prompts.Row]
+    examiner: Judges, pictures: torch.Tensor, rows: Sequence[prompts.Row]
 ) -> tuple[dict[str, float], list[bool]]:
     """Its marks, and for each picture whether what was asked for is in the top five."""
-    scores = examiner.things(pictures, rows)
+    scores = examiner.things(pictures)
     place = [examiner.labels.index(row["slug"]) for row in rows]
     style = [list(STYLES).index(row["style"]) for row in rows]
     marks = {
         "top1": judge.top(scores, place, 1),
         "top5": judge.top(scores, place, 5),
-        "style": judge.top(examiner.styles(pictures, rows), style, 1),
+        "style": judge.top(examiner.styles(pictures), style, 1),
     }
     five = scores.topk(min(5, scores.shape[1])).indices.tolist()
     return marks, [p in best for p, best in zip(place, five, strict=True)]
 
 
-def _coloured(pipeline: Any, examiner: Examiner, asked: list[prompts.Row]) -> float:
+def _coloured(pipeline: Any, examiner: Judges, asked: list[prompts.Row]) -> float:
     """Share of the colour prompts whose dominant hue is the asked one *and* whose concept is in the top five."""
     rows = [row for row in asked if row["slug"] in examiner.labels]
     made = draw(pipeline, [row["en"] for row in rows], [row["seed"] for row in rows])

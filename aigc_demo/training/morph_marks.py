@@ -28,22 +28,14 @@ SEED, PAIRS, FRAMES = 88, 200, 16
 LEAN, AREA, JUMP = 0.5, (0.5, 1.5), 3.0
 """Limits: how lopsided the middle may be, its area over the ends' mean, the largest step over the mean one."""
 COMPONENTS = 64
-CONDITIONS = 4
-UNJUDGED = (
-    "No judge was at hand, so whether a midpoint looks like a picture, and lies in the middle, is not among the "
-    "figures, and neither is the share of lines that meet all four conditions."
-)
 
 
 def examine_morph(folder: Path, weights: Path, pack: Pack, split: Split) -> Report:
-    """Held-out families on white; then 200 lines. A miss is a line, with the conditions that it fails.
-
-    Without a judge in `weights` only what pixels tell of the lines is computed, and the report says so.
-    """
+    """Held-out families on white; then 200 lines. A miss is a line, with the conditions that it fails."""
     import torch
 
     model = load_morph(folder)
-    net = load_convnet(require(weights, "judge")) if (weights / "judge").exists() else None
+    net = load_convnet(require(weights, "judge"))
     shelf = canvas.shelf(pack.pixels, morph.SIDE, device())
     everything = canvas.white(shelf)
     kept = torch.tensor(split.families_kept(pack), device=shelf.device)
@@ -58,7 +50,8 @@ def examine_morph(folder: Path, weights: Path, pack: Pack, split: Split) -> Repo
     fades = (lines[:, 0] + lines[:, -1]) / 2
     paper = torch.ones_like(middles)
     family = [split.family[pack.concepts[picture.concept].slug] for picture in pack.pictures]
-    judged = Judged(net, everything, family, [(family[i], family[j]) for i, j in drawn]) if net else None
+    data = [i for i, picture in enumerate(pack.pictures) if picture.style in STYLES]
+    judged = Judged(net, everything[data], [family[i] for i in data], [(family[i], family[j]) for i, j in drawn])
 
     passed = conditions(judged, lines, middles)
     figures |= shares(passed)
@@ -80,7 +73,7 @@ def examine_morph(folder: Path, weights: Path, pack: Pack, split: Split) -> Repo
         if failed:
             names = " - ".join(pack.pictures[k].name(pack.concepts) for k in (i, j))
             misses.append(f"{names}: {', '.join(failed)}")
-    return Report(figures, baselines, misses, [] if net else [UNJUDGED])
+    return Report(figures, baselines, misses)
 
 
 def pairs(pack: Pack, split: Split, count: int = PAIRS) -> list[tuple[int, int]]:
@@ -124,22 +117,20 @@ class Judged:
         return torch.cdist(features, self.known).masked_fill(self.barred, float("inf")).amin(1)
 
 
-def conditions(judged: Judged | None, lines: torch.Tensor, middles: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Name -> bool [n]: what each line passes, of the conditions that can be looked at. lines: [n, frames, 3, s, s] in
-    -1..1, the first and last of them the ends as the model gives them back; middles: [n, 3, s, s], what it gives for
-    halfway."""
+def conditions(judged: Judged, lines: torch.Tensor, middles: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Name -> bool [n]: what each line passes. lines: [n, frames, 3, s, s] in -1..1, the first and last of them the ends
+    as the model gives them back; middles: [n, 3, s, s], what it gives for halfway."""
     first, last = lines[:, 0], lines[:, -1]
     ends_area = (area(first) + area(last)) / 2
     steps = lines.diff(dim=1).flatten(2).norm(dim=2)
-    found = {}
-    if judged:
-        middle = judged.features(middles)
-        to_first, to_last = ((middle - judged.features(end)).norm(dim=1) for end in (first, last))
-        found["midpoint_nearer"] = judged.to_data(middle) < judged.to_data(judged.features((first + last) / 2))
-        found["midpoint_balanced"] = (to_first - to_last).abs() < LEAN * (to_first + to_last)
-    found["midpoint_area"] = ((AREA[0] * ends_area <= area(middles)) & (area(middles) <= AREA[1] * ends_area)).cpu()
-    found["steps_even"] = (steps.amax(1) <= JUMP * steps.mean(1)).cpu()
-    return found
+    middle = judged.features(middles)
+    to_first, to_last = ((middle - judged.features(end)).norm(dim=1) for end in (first, last))
+    return {
+        "midpoint_nearer": judged.to_data(middle) < judged.to_data(judged.features((first + last) / 2)),
+        "midpoint_balanced": (to_first - to_last).abs() < LEAN * (to_first + to_last),
+        "midpoint_area": ((AREA[0] * ends_area <= area(middles)) & (area(middles) <= AREA[1] * ends_area)).cpu(),
+        "steps_even": (steps.amax(1) <= JUMP * steps.mean(1)).cpu(),
+    }
 
 
 def area(pictures: torch.Tensor) -> torch.Tensor:
@@ -148,10 +139,10 @@ def area(pictures: torch.Tensor) -> torch.Tensor:
 
 
 def shares(passed: dict[str, torch.Tensor]) -> dict[str, float]:
-    """Share of the lines that pass everything, where everything was looked at, and each condition."""
+    """Share of the lines that pass everything, and each condition."""
     import torch
 
-    whole = {"morphs": torch.stack(list(passed.values())).all(0)} if len(passed) == CONDITIONS else {}
+    whole = {"morphs": torch.stack(list(passed.values())).all(0)}
     return {name: float(row.float().mean()) for name, row in {**whole, **passed}.items()}
 
 

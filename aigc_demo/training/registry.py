@@ -49,7 +49,7 @@ MODELS: dict[str, Model] = {
     "emoji-diffusion": Model("diffusion", "DiffusionTask", needs=("emoji-clip", "emoji-vae")),
     "emoji-morph": Model("morph", "MorphTask"),
     "emoji-gan": Model("gan", "GanTask"),
-    "style": Model("judge", "StyleTask", rows="STYLE_PRESETS"),
+    "style": Model("judge", "StyleTask", needs=("emoji-vae",), rows="STYLE_PRESETS"),
 }
 
 
@@ -103,16 +103,26 @@ WITHIN = {"emoji-clip": "emoji-diffusion/text_encoder", "emoji-vae": "emoji-diff
 """Models that ship inside another one's folder, so that nothing is stored twice."""
 
 
+JUDGES = splits.ASSETS / "judges"
+"""Who marks the shipped models: it comes with the project so that anyone can mark them again, or a model of their own."""
+
+
 def home(weights: Path, name: str) -> Path:
-    """Where a model lies, if it is there: by itself, or within another one."""
-    folder = weights / name
-    return folder if (folder / "config.json").exists() or name not in WITHIN else weights / WITHIN[name]
+    """Where a model lies, if it is there: by itself, within another one, or among the judges."""
+    places = [weights / name, JUDGES / name]
+    if name in WITHIN:
+        places.insert(1, weights / WITHIN[name])
+    return next((folder for folder in places if _is_model(folder)), places[0])
+
+
+def _is_model(folder: Path) -> bool:
+    return any((folder / index).exists() for index in INDICES)
 
 
 def require(weights: Path, name: str) -> Path:
     """The folder of a model that another one needs; UserError where it was not trained yet."""
     folder = home(weights, name)
-    if not any((folder / index).exists() for index in INDICES):
+    if not _is_model(folder):
         raise UserError(
             Words(
                 f"{name} is needed first and is not in {weights}. Train it, or name its folder with --weights.",

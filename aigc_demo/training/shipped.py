@@ -17,13 +17,11 @@ from aigc_demo.words import Words
 
 @dataclass(frozen=True)
 class Report:
-    """figures: the model's. baselines: name -> figures of something trivial, or of the judge. misses: in words.
-    notes: what to know of the figures."""
+    """figures: the model's. baselines: name -> figures of something trivial, or of the judge. misses: in words."""
 
     figures: dict[str, float]
     baselines: dict[str, dict[str, float]] = field(default_factory=dict)
     misses: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
 
 
 def load_clip(folder: Path) -> tuple[Any, Any]:

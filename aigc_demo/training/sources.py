@@ -68,6 +68,38 @@ STYLE_PACKAGES = {
 }
 """Style -> the package that draws it."""
 
+FURTHER_PACKAGES = {
+    "noto-v1": Package(
+        "@iconify-json/noto-v1",
+        "1.2.5",
+        "sha512-/DsVMius69Q0fRS53z7QK1TROSuar606jiIx+laXtdsYGMXpf6LtHBx6CGfoo3UHHb/XpBsw+1L1x3eyPqMuVA==",
+        "Apache-2.0",
+        "Noto Emoji (v1) by Google Inc",
+    ),
+    "fxemoji": Package(
+        "@iconify-json/fxemoji",
+        "1.2.2",
+        "sha512-UAasRaxzFUKfIGSmLwnoarsssA4LX0VLLuEmplIqM6ZNQqIQRtav8tZ4H1neTlBreXuMQyAifr5jP4kn78DpiQ==",
+        "Apache-2.0",
+        "Firefox OS Emoji by Mozilla",
+    ),
+    "emojione": Package(
+        "@iconify-json/emojione",
+        "1.2.3",
+        "sha512-T9+T3HIbJNLKKsmxYKlaYhvnHYkz/HNYTV7SHCXVZPfeUi4FqskY70YeN8yYAZT8cCv7w5vJxS4Q1m8zb9CMMg==",
+        "CC-BY-4.0",
+        "Emoji One (v2), artwork provided by Emoji One",
+    ),
+    "streamline-emojis": Package(
+        "@iconify-json/streamline-emojis",
+        "1.2.4",
+        "sha512-iNr9T9XuZVTyQPJO8ZlLxBzPkpi7qMl+z1l0C31vpEMqhPMelth3n7CeWQYtixdetDPdI81yeG4ROqjWpYJE6A==",
+        "CC-BY-4.0",
+        "Streamline Emojis by Streamline",
+    ),
+}
+"""More drawings of the same things, for the models that name pictures; no caption names these styles."""
+
 NAME_PACKAGES = {
     "annotations": Package(
         "cldr-annotations-full",
@@ -87,6 +119,13 @@ NAME_PACKAGES = {
 """Folder inside the package -> the package; together they name every emoji in both languages."""
 
 PACKAGES = [*STYLE_PACKAGES.values(), *NAME_PACKAGES.values()]
+"""What every model learns from."""
+NAMING = ("emoji-clip", "judge")
+"""The models that learn from the further packages as well."""
+
+
+def behind(model: str) -> list[Package]:
+    return [*PACKAGES, *FURTHER_PACKAGES.values()] if model in NAMING else PACKAGES
 
 
 def fetch(package: Package, folder: Path) -> Path:

@@ -17,14 +17,12 @@ import numpy as np
 
 from aigc_demo.errors import UserError
 from aigc_demo.training.concepts import STYLES, Concept
-from aigc_demo.training.data import Pack
+from aigc_demo.training.data import TWINS_BELOW, Pack, thumbnails
 from aigc_demo.words import Words
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 SPLIT_FILE = ASSETS / "training" / "split.json"
 
-TWINS_BELOW = 0.12
-"""Root mean square distance (0-1, at 16 px, colour and alpha) under which two pictures count as twins."""
 LARGEST_HELD_OUT = 6
 """Larger families (yellow faces, people at work) are never held out: they would be most of the share at once."""
 
@@ -46,6 +44,14 @@ class Split:
             i for i, slug, style in _walk(pack) if slug not in self.held_out and not self._back(slug, style, naming)
         ]
 
+    def further(self, pack: Pack) -> list[int]:
+        """Drawings in other styles than the four, of what may be learnt: more to learn names from."""
+        return [
+            i
+            for i, picture in enumerate(pack.pictures)
+            if picture.style not in STYLES and pack.concepts[picture.concept].slug not in self.held_out
+        ]
+
     def families_kept(self, pack: Pack) -> list[int]:
         """Pictures of the families that no model sees."""
         return [i for i, slug, _ in _walk(pack) if slug in self.held_out]
@@ -59,7 +65,8 @@ class Split:
 
 
 def _walk(pack: Pack) -> list[tuple[int, str, str]]:
-    return [(i, pack.concepts[p.concept].slug, p.style) for i, p in enumerate(pack.pictures)]
+    """Index, slug and style of the pictures in the four styles."""
+    return [(i, pack.concepts[p.concept].slug, p.style) for i, p in enumerate(pack.pictures) if p.style in STYLES]
 
 
 def families(pack: Pack) -> list[list[int]]:
@@ -80,7 +87,7 @@ def families(pack: Pack) -> list[list[int]]:
     for i, concept in enumerate(pack.concepts):
         join(i, first.setdefault(concept.base, i))
         join(i, first.setdefault(_colourless(concept), i))
-    features = _thumbnails(pack.pixels)
+    features = thumbnails(pack.pixels)
     for style in STYLES:
         members = [i for i, p in enumerate(pack.pictures) if p.style == style]
         vectors = features[members]
@@ -146,14 +153,3 @@ def check(split: Split, pack: Pack) -> None:
 
 def _colourless(concept: Concept) -> str:
     return " ".join(word for word in concept.name.en.replace(":", " ").split() if word not in _COLOURS) or concept.slug
-
-
-def _thumbnails(pixels: np.ndarray, side: int = 16) -> np.ndarray:
-    """float32 [n, side*side*4]: the picture on white, and its alpha, averaged to `side` px."""
-    out = np.empty((len(pixels), side, side, 4), np.float32)
-    step = pixels.shape[1] // side
-    for i, picture in enumerate(pixels):
-        alpha = picture[..., 3:].astype(np.float32) / 255
-        rgb = picture[..., :3].astype(np.float32) / 255 * alpha + 1 - alpha
-        out[i] = np.concatenate([rgb, alpha], -1).reshape(side, step, side, step, 4).mean((1, 3))
-    return out.reshape(len(pixels), -1)

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 
 from aigc_demo.training.concepts import STYLES, Concept
 from aigc_demo.training.data import SIZE, Pack, Picture
+from aigc_demo.training.sources import FURTHER_PACKAGES
 from aigc_demo.training.splits import Split
 from aigc_demo.words import Words
 
@@ -23,11 +24,13 @@ SHAPES = {
     "ring": ("ring", "圆环"),
     "gem": ("gem", "宝石"),
 }
+FURTHER = next(iter(FURTHER_PACKAGES))
 
 
 def pack() -> Pack:
-    """24 concepts (a shape in a colour), four pictures each."""
+    """24 concepts (a shape in a colour), four pictures each; and the discs and gems in a further style."""
     concepts, pictures, pixels = [], [], []
+    more: list[tuple[Picture, np.ndarray]] = []
     for s, (shape, (en, zh)) in enumerate(SHAPES.items()):
         for c, (colour, rgb) in enumerate(COLOURS.items()):
             slug = f"{shape}-{c}"
@@ -36,7 +39,9 @@ def pack() -> Pack:
             for k, style in enumerate(STYLES):
                 pictures.append(Picture(len(concepts) - 1, style))
                 pixels.append(np.asarray(_draw(shape, rgb, k)))
-    return Pack(concepts, pictures, np.stack(pixels))
+            if shape in ("disc", "gem"):
+                more.append((Picture(len(concepts) - 1, FURTHER), np.asarray(_draw(shape, rgb, len(STYLES)))))
+    return Pack(concepts, [*pictures, *(p for p, _ in more)], np.stack([*pixels, *(drawn for _, drawn in more)]))
 
 
 def split(toys: Pack) -> Split:
