@@ -29,27 +29,20 @@ class Residual(nn.Module):
         return functional.relu(x + self.second_norm(self.second(inner)))
 
 
-SAMPLED = 32
-"""Pixels across and down that a palette is read from."""
-
-
 def palette(pictures: torch.Tensor, shades: int) -> torch.Tensor:
-    """float32 [n, shades ** 3]: how much of a picture has which colour, as the root of its share.
-
-    Each pixel counts for the colours around it by nearness, so that a slightly other red is nearly the same.
-    """
-    step = max(1, pictures.shape[-1] // SAMPLED)
-    levels = (pictures[..., ::step, ::step].float().flatten(2) + 1) / 2 * (shades - 1)
-    near = (1 - (levels[..., None] - torch.arange(shades, device=pictures.device)).abs()).clamp_min(0)
-    red, green, blue = near.unbind(1)
-    pairs = (red[..., :, None] * green[..., None, :]).flatten(2)
-    return (pairs.transpose(1, 2) @ blue).flatten(1).div(levels.shape[-1]).clamp_min(0).sqrt()
+    """float32 [n, shades ** 3]: how much of a picture has which colour, as the root of its share."""
+    levels = ((pictures.float() + 1) / 2 * shades).floor().clamp(0, shades - 1).long().flatten(2)
+    red, green, blue = levels.unbind(1)
+    found = torch.zeros(len(pictures), shades**3, device=pictures.device)
+    found.scatter_add_(1, (red * shades + green) * shades + blue, torch.ones_like(red, dtype=torch.float32))
+    return (found / levels.shape[-1]).sqrt()
 
 
 class ConvNet(nn.Module, PyTorchModelHubMixin):
     """labels: what the outputs mean, in order. Takes [n, 3, s, s] in -1..1, of any side that `side` resizes.
 
-    With `shades` per channel it also looks at which colours there are, wherever they are: most of what a style is.
+    With `shades` per channel a second opinion looks only at which colours there are, wherever they are: most of what a
+    style is. The two are asked apart in training and count alike in the answer.
     """
 
     def __init__(
@@ -73,7 +66,8 @@ class ConvNet(nn.Module, PyTorchModelHubMixin):
             before = width
         self.stages = nn.Sequential(*stages)
         if shades:
-            self.colours = nn.Linear(shades**3, before, bias=False)
+            self.colours = nn.Linear(shades**3, len(labels), bias=False)
+            nn.init.zeros_(self.colours.weight)
         # without it all features are positive, all cosines alike, and learning takes ages to begin
         self.neck = nn.BatchNorm1d(before)
         self.head = nn.Linear(before, len(labels), bias=False)
@@ -86,11 +80,17 @@ class ConvNet(nn.Module, PyTorchModelHubMixin):
         hidden = self.stages(pictures.contiguous(memory_format=torch.channels_last))
         # both means and maxima: a small mark (a beak, a wheel) can be all that tells two pictures apart
         pooled = hidden.float().mean((2, 3)) + hidden.float().amax((2, 3))
-        if self.shades:
-            pooled = pooled + self.colours(self.shades * palette(pictures, self.shades)).float()
         return functional.normalize(self.neck(pooled), dim=-1)
 
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        """Logits [n, labels]: scaled cosines."""
+    def opinions(self, pictures: torch.Tensor) -> list[torch.Tensor]:
+        """Logits [n, labels] of each: scaled cosines, and what the colours say."""
         weights = functional.normalize(self.head.weight.float(), dim=-1)
-        return self.scale.exp() * self.features(pictures) @ weights.T
+        told = [self.scale.exp() * self.features(pictures) @ weights.T]
+        if self.shades:
+            told.append(self.colours(self.shades * palette(pictures, self.shades)).float())
+        return told
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Logits [n, labels]."""
+        told = self.opinions(pictures)
+        return told[0] if len(told) == 1 else torch.stack([one.log_softmax(1) for one in told]).sum(0)

@@ -132,8 +132,9 @@ class NamingTask:
         net.train()
         net.side = self.side // 2 if step < self.params.small * self.params.steps else self.side
         with autocast():
-            logits = net(pictures)
-        loss = torch.nn.functional.cross_entropy(logits.float(), target, label_smoothing=self.params.smoothing)
+            told = net.opinions(pictures)
+        cross = torch.nn.functional.cross_entropy
+        loss = torch.stack([cross(one.float(), target, label_smoothing=self.params.smoothing) for one in told]).sum()
         yield "net", {"naming": loss}
 
     def held_out(self) -> dict[str, float]:
@@ -159,7 +160,7 @@ class StyleTask(NamingTask):
     name = "style"
     side, jitter, mix = SIZE, STYLE_JITTER, STYLE_MIX
     shares = (2, 4, 6, 10)
-    shades = 12
+    shades = 24
 
     def prepare(self) -> Iterator[tuple[int, int]]:
         """Half of the pictures once more, as emoji-vae gives them back: behind the others on the shelf."""
