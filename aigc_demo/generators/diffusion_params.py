@@ -101,15 +101,15 @@ class ImageParams(Params):
         Range(
             Words("Guidance", "引导强度"),
             Words(
-                "How far each step is pushed from the unconditional prediction past the conditional one. Typical 3 to 8; 1 "
+                "How far each step is pushed from the unconditional prediction past the conditional one. Typical 2 to 8; 1 "
                 "is off. Low wanders from the words, high burns the colours.",
-                "每一步从无条件预测向有条件预测推多远。常用 3 到 8；1 表示关闭。过低会偏离文字，过高颜色会过饱和。",
+                "每一步从无条件预测向有条件预测推多远。常用 2 到 8；1 表示关闭。过低会偏离文字，过高颜色会过饱和。",
             ),
             1,
             20,
             0.5,
         ),
-    ] = 4.0
+    ] = 2.5
     scheduler: Annotated[
         str,
         Choice(
