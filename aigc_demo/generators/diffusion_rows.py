@@ -29,10 +29,10 @@ EXTRAS = ("vae_1_0/*", "safety_checker/*", "*/*onnx*")
 
 EMOJI = Words(
     "Draws emoji faces in four styles, and nothing else; which ones stands under the prompt. Reads English and Chinese. "
-    "Trained on two processor cores: an independent judge recognises nineteen of twenty pictures, and three of four where "
+    "Trained on two processor cores: an independent judge recognises nine of ten pictures, and three of four where "
     "a colour is asked for.",
     "只会画四种风格的表情面孔，其他一概不会；会画哪些，列在提示词下方。懂中文和英语。在两个处理器核心上训练："
-    "独立的评判模型能认出二十幅中的十九幅，要求颜色时为四幅中的三幅。",
+    "独立的评判模型能认出十幅中的九幅，要求颜色时为四幅中的三幅。",
 )
 TURBO = Words(
     "One to four steps; guidance and negative prompt have no effect. Reads English. Licence: read it before commercial "
