@@ -180,16 +180,6 @@ def test_half_of_the_side_first(weights: Path) -> None:
     assert seen == [task.side // 2, task.side]
 
 
-@pytest.mark.parametrize("name", ["judge", "style"])
-def test_the_judges_come_along_and_their_figures_are_theirs(name: str, tmp_path: Path) -> None:
-    """Anyone can mark the shipped models again, or their own, without training a judge first."""
-    folder = registry.require(tmp_path, name)
-    net = shipped.load_convnet(folder)
-    assert len(net.labels) == {"judge": 1145, "style": 4}[name]
-    assert json.loads((folder / "figures.json").read_text())["weights"] == shipped.digests(folder)
-    assert (folder / "README.md").read_text().startswith("---\nlicense:")
-
-
 def _task(name: str, weights: Path = Path()):
     pack = toy.pack()
     params = registry.MODELS[name].presets()["smoke"]

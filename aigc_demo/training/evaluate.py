@@ -42,12 +42,7 @@ def run(names: list[str], weights: Path, pack: Pack, split: Split) -> Iterator[S
 def main(options: argparse.Namespace) -> int:
     pack, split = data.load(options.cache), splits.load()
     splits.check(split, pack)
-    there = {name: home(options.weights, name) for name in EXAMINERS}
-    names = options.models or [
-        name
-        for name, folder in there.items()
-        if (folder / cards.RECIPE_FILE).exists() and folder.is_relative_to(options.weights)
-    ]
+    names = options.models or [name for name in EXAMINERS if (home(options.weights, name) / cards.RECIPE_FILE).exists()]
     if not names:
         raise UserError(
             Words(f"There is no trained model in {options.weights}.", f"{options.weights} 中没有已训练的模型。")
@@ -91,7 +86,7 @@ def examine_clip(folder: Path, weights: Path, pack: Pack, split: Split) -> Repor
         scores = clip.scores(model, tokenizer, seen, exam, language)
         misses += [f"{language} {miss}" for miss in exam.misses(scores)]
     baselines = {"chance": {"top1_of_100": 1 / AMONG}}
-    judged = require(weights, "judge") / "figures.json"
+    judged = weights / "judge" / "figures.json"
     if judged.exists():
         baselines["judge"] = json.loads(judged.read_text(encoding="utf-8"))["figures"]
     return Report(figures, baselines, misses)

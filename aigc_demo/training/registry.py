@@ -103,16 +103,10 @@ WITHIN = {"emoji-clip": "emoji-diffusion/text_encoder", "emoji-vae": "emoji-diff
 """Models that ship inside another one's folder, so that nothing is stored twice."""
 
 
-JUDGES = splits.ASSETS / "judges"
-"""Who marks the shipped models: it comes with the project so that anyone can mark them again, or a model of their own."""
-
-
 def home(weights: Path, name: str) -> Path:
-    """Where a model lies, if it is there: by itself, within another one, or among the judges."""
-    places = [weights / name, JUDGES / name]
-    if name in WITHIN:
-        places.insert(1, weights / WITHIN[name])
-    return next((folder for folder in places if _is_model(folder)), places[0])
+    """Where a model lies, if it is there: by itself, or within another one."""
+    folder = weights / name
+    return folder if _is_model(folder) or name not in WITHIN else weights / WITHIN[name]
 
 
 def _is_model(folder: Path) -> bool:
