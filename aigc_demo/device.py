@@ -161,8 +161,10 @@ def fitting_dtype(kind: str) -> tuple[str, Words]:
         return "float16", Words("this GPU has no native bfloat16", "此 GPU 不原生支持 bfloat16")
     if kind == "mps":
         return "float16", Words("the fast type on Apple GPUs", "Apple GPU 上较快的类型")
-    # private, but the only way to ask whether oneDNN has bf16 kernels here or emulates them slowly
-    if torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported():
+    # private, but the only way to ask. oneDNN says yes to all of AVX-512, and emulates it, three to four times as slow as
+    # float32, where its instructions for bf16 are missing
+    emulated = torch.cpu._is_avx512_supported() and not torch.cpu._is_avx512_bf16_supported()
+    if torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported() and not emulated:
         return "bfloat16", Words(
             "half the memory traffic of float32 on this processor", "在此处理器上内存读写量是 float32 的一半"
         )

@@ -31,6 +31,20 @@ def test_the_choice_for_this_machine() -> None:
     assert torch.zeros(2, device=chosen.kind, dtype=chosen.torch_dtype).sum() == 0
 
 
+# oneDNN says of every AVX-512 processor that it does bfloat16; one that lacks the instructions takes three times as long.
+@pytest.mark.parametrize(
+    ("wide", "native", "wanted"), [(True, False, "float32"), (True, True, "bfloat16"), (False, False, "bfloat16")]
+)
+def test_bfloat16_is_chosen_only_where_it_is_native(
+    wide: bool, native: bool, wanted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_supported", lambda: wide)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native)
+    assert device_module.fitting_dtype("cpu")[0] == wanted
+
+
 # What the person asked for is what they get, and the page says that it was they.
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 def test_an_explicit_choice_is_kept(dtype: str) -> None:

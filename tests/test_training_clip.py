@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from aigc_demo.errors import UserError
 from aigc_demo.results import Done, finish
 from aigc_demo.training import registry, shipped
 
@@ -49,3 +50,31 @@ def test_a_glimpse_is_a_training_matter() -> None:
         assert len(kept) == 5
         assert kept <= {tuple(p) for p in whole.tolist()}
     assert torch.equal(layer.eval()(patches), patches)
+
+
+# A convnet sees in general what this tower learns by heart: what it says of pictures never drawn is what is learnt from it.
+@pytest.mark.parametrize("words", ["learn", "stay"])
+def test_it_can_learn_from_a_tutor(words: str, trained: Path, tmp_path: Path) -> None:
+    params = dataclasses.replace(SMOKE, words=words, tutor=1.0, report_every=1)
+    with pytest.raises(UserError, match="tutor is needed first"):
+        next(registry.start("emoji-clip", params, "smoke", tmp_path / "alone", tmp_path))
+    finish(registry.start("tutor", registry.MODELS["tutor"].presets()["smoke"], "smoke", tmp_path, tmp_path))
+    *steps, done = registry.start("emoji-clip", params, "smoke", tmp_path / "taught", tmp_path, begin=trained)
+    assert isinstance(done, Done)
+    told = [step.value.losses["tutor"] for step in steps if step.stage == "train"]
+    assert sum(told[-5:]) < sum(told[:5])
+    assert not [name for name in shipped.load_clip(done.value)[0].state_dict() if "tutor" in name]
+
+
+# Neither all of one picture nor noise: each is its own and its neighbour's, laid over or set in.
+def test_a_mixture_is_of_two_pictures() -> None:
+    pictures = torch.tensor([-1.0, 0.0, 1.0] * 20)[:, None, None, None].expand(60, 3, 16, 16).contiguous()
+    mixed = clip.mixtures(pictures, torch.Generator().manual_seed(1))
+    other = pictures.roll(1, 0)
+    assert mixed.shape == pictures.shape
+    assert bool((mixed >= torch.minimum(pictures, other)).all() & (mixed <= torch.maximum(pictures, other)).all())
+    even = (mixed == mixed[:, :1, :1, :1]).flatten(1).all(1)
+    assert 15 < int(even.sum()) < 45, "about half are laid over each other evenly"
+    window = mixed[~even] == other[~even]
+    assert bool((window | (mixed[~even] == pictures[~even])).all()), "the others hold pieces of both, as they are"
+    assert 0.1 < float(window.float().mean()) < 0.7

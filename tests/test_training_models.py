@@ -42,7 +42,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every model, smoke-trained once, in the order in which they need each other."""
     folder = tmp_path_factory.mktemp("weights")
-    for name in ("emoji-clip", "emoji-vae", "emoji-diffusion", "emoji-gan", "judge", "style", "emoji-morph"):
+    for name in ("emoji-clip", "tutor", "emoji-vae", "emoji-diffusion", "emoji-gan", "judge", "style", "emoji-morph"):
         list(_run(name, folder, weights=folder))
         (folder / checkpoints.FILE).unlink()
     return folder

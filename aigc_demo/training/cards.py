@@ -42,6 +42,10 @@ ABOUT: dict[str, Words] = {
         "一对对抗网络，只做一件小事：64 像素的表情面孔，包括笑脸与动物，共四种风格。"
         "生成器的潜空间可以截断、漫游、逐层混合；判别器也一并提供，其分数只有相互比较才有意义。",
     ),
+    "tutor": Words(
+        "A convnet that names emoji concepts, for emoji-clip to learn from. It is not the judge and marks nothing.",
+        "识别表情概念的卷积网络，供 emoji-clip 学习；它不是评委，不给任何模型打分。",
+    ),
     "judge": Words(
         "A convnet that names emoji concepts. It marks the work of the generators and takes no part in their training.",
         "识别表情概念的卷积网络，只用来给生成模型打分，不参与它们的训练。",

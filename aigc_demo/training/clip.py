@@ -15,7 +15,7 @@ from aigc_demo.training import canvas, captions, export, sheets, tokens
 from aigc_demo.training.data import Pack
 from aigc_demo.training.exams import Exam
 from aigc_demo.training.loop import Chance, autocast, device, placed
-from aigc_demo.training.settings import TrainingParams
+from aigc_demo.training.settings import TrainingParams, weight
 from aigc_demo.training.splits import Split
 from aigc_demo.words import LANGUAGES, Words
 
@@ -68,6 +68,15 @@ class ClipParams(TrainingParams):
             0.05,
         ),
     ] = 1.0
+    tutor: Annotated[
+        float,
+        weight(
+            "Tutor",
+            "导师",
+            "Weight of saying about mixed pictures what the tutor, a convnet, says; 0 does without.",
+            "对混合图片说出与导师（卷积网络）相同判断的权重；0 表示不用。",
+        ),
+    ] = 0.0
 
 
 PRESETS: dict[str, ClipParams] = {
@@ -97,7 +106,7 @@ class ClipTask:
         from transformers import CLIPConfig, CLIPModel
 
         torch.manual_seed(params.seed)
-        self.params, self.pack = params, pack
+        self.params, self.pack, self.weights = params, pack, weights
         self.tokenizer = tokens.train(captions.corpus(pack))
         tower = {
             "hidden_size": params.width,
@@ -132,6 +141,11 @@ class ClipTask:
         self.composer = captions.Composer(pack, split.train(pack, naming=True) + split.further(pack), params.seed)
 
     def prepare(self) -> Iterator[tuple[int, int]]:
+        from aigc_demo.training.registry import require
+        from aigc_demo.training.shipped import load_convnet
+
+        if self.params.tutor:
+            self.tutor = load_convnet(require(self.weights, "tutor"))
         yield from ()
 
     def turns(self, step: int, chance: Chance) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -147,56 +161,67 @@ class ClipTask:
         target = torch.arange(count, device=logits.device)
         cross = torch.nn.functional.cross_entropy
         losses = {"image": cross(logits, target) / 2, "text": cross(logits.T, target) / 2}
+        language = list(LANGUAGES)[step % len(LANGUAGES)]
+        if self.params.tutor:
+            losses["tutor"] = self.params.tutor * self._to_tutor(mixtures(pictures, chance.generator(1)), language)
         if self.params.anchors:
-            if self.params.words == "stay":
-                found = self._to_captions(plans, out.image_embeds, list(LANGUAGES)[step % len(LANGUAGES)])
-            else:
-                found = self._to_anchors(plans, out.image_embeds, out.text_embeds)
+            found = self._to_anchors(plans, out.image_embeds, out.text_embeds, language)
             losses["anchors"] = self.params.anchors * found
         yield "clip", losses
 
-    def _to_anchors(self, plans: Sequence[captions.Plan], images: torch.Tensor, texts: torch.Tensor) -> torch.Tensor:
-        """Cross entropy of both towers over all concepts, for the pictures that show one thing.
+    def _to_anchors(
+        self, plans: Sequence[captions.Plan], images: torch.Tensor, texts: torch.Tensor, language: str
+    ) -> torch.Tensor:
+        """Cross entropy of what learns over the anchors of all concepts, for the pictures that show one thing.
 
         In a batch, style alone tells most pairs apart; among all concepts only the concept does. It learns
-        from far fewer pictures than contrast alone.
+        from far fewer pictures than contrast alone. Where the words stay, the captions in no style are right for the
+        further ones.
         """
         import torch
 
-        single = [n for n, plan in enumerate(plans) if len(plan.pieces) == 1]
-        places = [self.exam.place[self.pack.pictures[plans[n].pieces[0][0]].concept] for n in single]
-        target = torch.tensor(places, device=images.device)
-        model: Any = self.groups["clip"]
-        points = torch.nn.functional.normalize(model.anchors.weight, dim=-1)
-        scale = model.logit_scale.exp()
-        cross = torch.nn.functional.cross_entropy
-        both = [
-            cross(scale * tower[single].float() @ points.T, target, label_smoothing=0.1) for tower in (images, texts)
-        ]
-        return torch.stack(both).mean()
-
-    def _to_captions(self, plans: Sequence[captions.Plan], images: torch.Tensor, language: str) -> torch.Tensor:
-        """Cross entropy of the pictures that show one thing over the captions of all concepts in all styles and in none
-        (which is right for the further ones).
-
-        A text tower that stays makes them once and for all, up to its projection: the anchors are then what the
-        words say already.
-        """
-        import torch
-
-        model: Any = self.groups["clip"]
-        if language not in self._read:
-            told = [text for style in (*captions.STYLES, None) for text in self.exam.captions(style, language)]
-            self._read[language] = pool_texts(model, self.tokenizer, told)
-        points = torch.nn.functional.normalize(model.text_projection(self._read[language]), dim=-1)
+        learning = self.params.words == "learn"
         single = [n for n, plan in enumerate(plans) if len(plan.pieces) == 1]
         shown = [self.pack.pictures[plans[n].pieces[0][0]] for n in single]
         styles, count = list(captions.STYLES), len(self.exam.known)
-        block = [styles.index(p.style) if p.style in styles else len(styles) for p in shown]
+        block = [0 if learning else styles.index(p.style) if p.style in styles else len(styles) for p in shown]
         places = [b * count + self.exam.place[p.concept] for b, p in zip(block, shown, strict=True)]
         target = torch.tensor(places, device=images.device)
-        logits = model.logit_scale.exp() * images[single].float() @ points.T
-        return torch.nn.functional.cross_entropy(logits, target, label_smoothing=0.1)
+        told = [self._over_anchors(tower[single], language) for tower in ((images, texts) if learning else (images,))]
+        cross = torch.nn.functional.cross_entropy
+        return torch.stack([cross(logits, target, label_smoothing=0.1) for logits in told]).mean()
+
+    def _to_tutor(self, pictures: torch.Tensor, language: str) -> torch.Tensor:
+        """Cross entropy with what the tutor says that the pictures show, whatever their style (Hinton et al.,
+        arXiv 1503.02531; long and with mixtures, as Beyer et al., arXiv 2106.05237)."""
+        import torch
+
+        model: Any = self.groups["clip"]
+        with autocast():
+            with torch.no_grad():
+                told = self.tutor(pictures).float().softmax(1)
+            seen = model.visual_projection(model.vision_model(pixel_values=pictures).pooler_output)
+        logits = self._over_anchors(torch.nn.functional.normalize(seen, dim=-1), language)
+        said = logits.log_softmax(1).unflatten(1, (-1, len(self.exam.known))).logsumexp(1)
+        return -(told * said).sum(1).mean()
+
+    def _over_anchors(self, images: torch.Tensor, language: str) -> torch.Tensor:
+        """Logits [n, blocks * known] of image embeddings over the anchors of all concepts.
+
+        A text tower that stays says what they are, once and for all, up to its projection: the captions of all concepts in
+        each style and in none.
+        """
+        import torch
+
+        model: Any = self.groups["clip"]
+        normalize = torch.nn.functional.normalize
+        if self.params.words == "learn":
+            return model.logit_scale.exp() * images.float() @ normalize(model.anchors.weight, dim=-1).T
+        if language not in self._read:
+            told = [text for style in (*captions.STYLES, None) for text in self.exam.captions(style, language)]
+            self._read[language] = pool_texts(model, self.tokenizer, told)
+        points = normalize(model.text_projection(self._read[language]), dim=-1)
+        return model.logit_scale.exp() * images.float() @ points.T
 
     def _same(self, plans: Sequence[captions.Plan]) -> torch.Tensor:
         """bool [n, n]: pairs off the diagonal whose captions may both be right for one picture."""
@@ -246,6 +271,22 @@ class _Glimpse:
         order = torch.rand(n, count, device=patches.device).argsort(1)[:, : max(1, round(self.share * count))]
         left = patches[:, 1:].gather(1, order[:, :, None].expand(-1, -1, width))
         return torch.cat([patches[:, :1], left], 1)
+
+
+def mixtures(pictures: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Each picture mixed with its neighbour in the batch: half of them laid over each other (Zhang et al.,
+    arXiv 1710.09412), half with a rectangle of the other set in (Yun et al., arXiv 1905.04899)."""
+    import torch
+
+    n, _, side, _ = pictures.shape
+    draw = torch.rand(n, 4, generator=generator).to(pictures.device)
+    other = pictures.roll(1, 0)
+    rows = (torch.arange(side, device=pictures.device) + 0.5) / side
+    reach = draw[:, :1].sqrt() / 2  # half of an edge whose square is anything from 0 to 1
+    inside = [(rows[None] - draw[:, k : k + 1]).abs() < reach for k in (1, 2)]
+    window = (inside[0][:, :, None] & inside[1][:, None])[:, None].float()
+    share = torch.where((draw[:, 3] < 0.5)[:, None, None, None], window, draw[:, 0, None, None, None])
+    return torch.lerp(pictures, other, share)
 
 
 def embed_images(model: Any, pictures: torch.Tensor, batch: int = 256) -> torch.Tensor:

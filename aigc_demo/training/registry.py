@@ -44,6 +44,7 @@ class Model:
 
 MODELS: dict[str, Model] = {
     "emoji-clip": Model("clip", "ClipTask"),
+    "tutor": Model("tutor", "TutorTask"),
     "judge": Model("judge", "NamingTask"),
     "emoji-vae": Model("vae", "VaeTask"),
     "emoji-diffusion": Model("diffusion", "DiffusionTask", needs=("emoji-clip", "emoji-vae")),

@@ -120,7 +120,7 @@ NAME_PACKAGES = {
 
 PACKAGES = [*STYLE_PACKAGES.values(), *NAME_PACKAGES.values()]
 """What every model learns from."""
-NAMING = ("emoji-clip", "judge")
+NAMING = ("emoji-clip", "judge", "tutor")
 """The models that learn from the further packages as well."""
 
 
