@@ -31,13 +31,7 @@ from aigc_demo.words import Words
 REQUEST = {"prompt": "The quick brown fox", "model": "./tiny", "max_new_tokens": 12, "seed": 7}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Threads of OpenMP that wait for a busy core make a model of this size twenty times slower."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture

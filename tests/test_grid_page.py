@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_images_page import FORM, canvas, engine, folder, one_thread, picture, pixels, refusal, upload
+from images_form import FORM, canvas, engine, folder, picture, pixels, refusal, upload
 
 from aigc_demo import png
 from aigc_demo.engine import Engine
@@ -23,7 +23,8 @@ from aigc_demo.ui.grid_page import Run, Shown
 from aigc_demo.ui.run import APOLOGY, JOBS
 from aigc_demo.words import Words
 
-__all__ = ["engine", "folder", "one_thread"]  # fixtures
+__all__ = ["engine", "folder"]  # fixtures
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 SESSION = "someone"
 

@@ -9,12 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 from browser import TWO_FRAMES, Site
-from PIL import Image
-from test_page_form import CONTRAST
-from test_page_images import (
+from painter import (
     CANARY,
     PHONE,
-    SIDE,
     Pace,
     Painter,
     browser,
@@ -25,6 +22,9 @@ from test_page_images import (
     read_the_page,
     site,
 )
+from PIL import Image
+from test_page_form import CONTRAST
+from tiny_images import SIDE
 
 from aigc_demo import png
 from aigc_demo.generators import diffusion_memory

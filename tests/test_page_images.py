@@ -2,224 +2,34 @@
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import PATIENCE, TWO_FRAMES, Site, Visitor, chromium, serving, visiting
+from browser import PATIENCE, Site, visiting
+from painter import (
+    CANARY,
+    CUT,
+    STEPS,
+    Pace,
+    Painter,
+    browser,
+    hurry,
+    painter,
+    painting,
+    pixels_of,
+    site,
+)
 from PIL import Image, ImageChops, PngImagePlugin
-from test_page_form import CONTRAST
-from test_page_words import READ, english
-from tiny_images import MAKERS, SIDE
+from tiny_images import SIDE
 
 from aigc_demo import png
-from aigc_demo.generators.diffusion_params import ImageParams
-from aigc_demo.generators.diffusion_rows import IMAGES
-from aigc_demo.generators.diffusion_watch import Watch
 from aigc_demo.generators.picture_fields import digest
-from aigc_demo.results import finish
 from aigc_demo.ui import images_page
 from aigc_demo.ui.run import APOLOGY
 
-CANARY = "<img src=x onerror=window.__pwned=1>"
-CUT = "Too long; this is not read"
-STEPS = 4
-PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
-KEPT = "aigc.pictures.list().then((rows) => rows.map((row) => row.recipe))"
-
-
-class Pace:
-    """How a step behaves: seconds that it takes, and what it raises; and how many there were."""
-
-    steps = 0
-    seconds = 0.0
-    error: Exception | None = None
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """The app with three pipelines more: ./sd, ./sd3 (flow matching), and one whose name is markup."""
-    place = tmp_path_factory.mktemp("images")
-    for name in ("sd", "sd3"):
-        MAKERS[name](place / "models" / name)
-    MAKERS["sd"](place / "models" / CANARY)
-    own = Watch.frame
-
-    def paced(self: Watch, latents: Any) -> Any:
-        Pace.steps += 1
-        time.sleep(Pace.seconds)
-        if Pace.error is not None:
-            raise Pace.error
-        return own(self, latents)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Watch, "frame", paced)
-        with serving(place) as started:
-            yield started
-
-
-@pytest.fixture(autouse=True)
-def hurry() -> Iterator[type[Pace]]:
-    """Steps take no time, unless a test says so."""
-    Pace.steps = 0
-    yield Pace
-    Pace.seconds, Pace.error = 0.0, None
-
-
-class Painter:
-    """What a person does on the Images tab."""
-
-    def __init__(self, visitor: Visitor):
-        self.visitor = visitor
-        self.page = visitor.page
-        self.show()
-
-    def show(self) -> None:
-        self.page.get_by_role("tab", name=re.compile("^(Images|图像)$")).click()
-        self.page.wait_for_selector("#images-model-note p, #images-model-note dl")
-        self.page.wait_for_selector("#images-ideas .aigc-idea")  # what suits the first model was asked with them
-
-    def reload(self) -> None:
-        self.visitor.reload()
-        self.show()
-
-    def unfold(self, canvas: bool = False) -> None:
-        """Open the accordions of this tab; that of the canvas, which is drawn without a pause, only where asked."""
-        for fold in self.page.locator("#tab-images button.label-wrap").all():
-            if not canvas and fold.locator("xpath=ancestor::*[@id='images-from-picture']").count():
-                continue
-            if fold.is_visible() and "open" not in fold.get_attribute("class").split():
-                fold.click()
-        self.page.evaluate(TWO_FRAMES)
-
-    def choose(self, model: str) -> None:
-        box = self.page.locator("#images-model input")
-        box.fill(model)
-        with self.page.expect_response(lambda response: "/queue/join" in response.url):
-            box.press("Enter")
-        shown = IMAGES.rows[model].name if model in IMAGES.rows else model
-        self.visitor.comes_to(lambda: self.value("model").partition(" — ")[0], shown)
-        self.page.wait_for_timeout(300)  # what suits the model is filled in now; a value set before it would be lost
-
-    def set(self, name: str, value: Any) -> None:
-        self.page.evaluate("document.activeElement.blur()")
-        box = self.page.locator(f"#images-{name}").locator("input[type=number], textarea").first
-        if not box.is_visible():
-            self.unfold()
-        box.fill(str(value))
-        box.blur()
-
-    def value(self, name: str) -> Any:
-        """What a field of the form holds."""
-        field = self.page.locator(f"#images-{name}")
-        number = field.locator("input[type=number]")
-        return float(number.input_value()) if number.count() else field.locator("input, textarea").first.input_value()
-
-    def begin(self, prompt: str | None = None) -> None:
-        if prompt is not None:
-            self.page.locator("#images-prompt textarea").fill(prompt)
-        self.page.bring_to_front()
-        self.page.click("#images-make-button")
-
-    @contextmanager
-    def made(self) -> Iterator[None]:
-        """For the time in which pictures are made, until they are shown and kept."""
-        before = len(self.kept)
-        yield
-        self.visitor.comes_to(lambda: len(self.kept) > before, True)
-        self.page.wait_for_selector("#images-make-button", state="visible")
-        self.page.wait_for_selector("#images-status .aigc-facts")
-        self.page.evaluate(TWO_FRAMES)
-
-    def make(self, prompt: str | None = None) -> dict[str, Any]:
-        """Make a picture, and return the recipe that is kept with it."""
-        with self.made():
-            self.begin(prompt)
-        return self.recipe
-
-    @property
-    def kept(self) -> list[dict[str, Any]]:
-        """The recipes of the pictures that this browser keeps, the newest first."""
-        return self.page.evaluate(KEPT)
-
-    @property
-    def recipe(self) -> dict[str, Any]:
-        return self.kept[0]
-
-    @property
-    def facts(self) -> dict[str, str]:
-        return dict(
-            self.page.locator("#images-status .aigc-fact").evaluate_all(
-                "(facts) => facts.map((fact) => [...fact.children].map((part) => part.textContent))"
-            )
-        )
-
-    def select(self, n: int = 0) -> None:
-        """Show the n-th picture of the gallery large."""
-        self.page.locator("#images-gallery .gl-thumb").nth(n).click()
-        self.page.wait_for_selector("#images-gallery .gl-actions")
-
-    def press(self, name: str) -> None:
-        self.page.locator("#images-gallery .gl-actions").get_by_role("button", name=re.compile(name)).click()
-
-    def save(self, to: Path) -> Path:
-        """Download the picture that is shown large."""
-        with self.page.expect_download() as download:
-            self.press("Download|下载")
-        download.value.save_as(to)
-        return to
-
-    def drop(self, file: Path) -> None:
-        """Give the page a picture or a recipe's file."""
-        self.unfold()
-        with self.page.expect_file_chooser() as chooser:
-            self.page.click("#images-drop")
-        chooser.value.set_files(file)
-
-    def put(self, file: Path) -> None:
-        """Put a picture on the canvas."""
-        self.unfold(canvas=True)
-        self.page.wait_for_selector("#images-canvas .pixi-target canvas")
-        with self.page.expect_file_chooser() as chooser:
-            self.page.locator("#images-canvas").get_by_role("button", name="Upload", exact=True).click()
-        chooser.value.set_files(file)
-        self.page.wait_for_selector("#images-strength input:enabled", state="attached")
-
-    def forming(self) -> str | None:
-        return self.page.locator("#images-film .fm-now img").get_attribute("src")
-
-
-@contextmanager
-def painting(browser: Any, site: Site, locale: str = "en-US", query: str = "", **options: Any) -> Iterator[Painter]:
-    with visiting(browser, site.url + query, locale, **options) as visitor:
-        painter = Painter(visitor)
-        painter.choose("./sd")
-        painter.set("num_inference_steps", STEPS)
-        painter.set("seed", 7)
-        yield painter
-        assert visitor.faults == []
-
-
-@pytest.fixture
-def painter(browser: Any, site: Site) -> Iterator[Painter]:
-    with painting(browser, site) as found:
-        yield found
-
-
-def pixels_of(site: Site, recipe: dict[str, Any], **given: Any) -> Image.Image:
-    """What Python makes of a recipe."""
-    request = ImageParams.of(recipe["settings"] | given)
-    return finish(site.engine.run(IMAGES, request)).value.pictures[0].image
+__all__ = ["browser", "hurry", "painter", "site"]  # fixtures
 
 
 def test_two_clicks_make_a_picture(browser: Any, site: Site) -> None:
@@ -500,127 +310,6 @@ def test_trouble_is_told_and_the_page_goes_on(painter: Painter, site: Site, monk
         rested()
     assert painter.value("prompt") == "a cat"
     assert painter.make()["settings"]["prompt"] == "a cat"
-
-
-def test_markup_is_shown_and_runs_nowhere(painter: Painter) -> None:
-    """A prompt, or a folder's name, may be HTML. It is text: in the facts, the gallery, the code, the recipe, a message."""
-    page = painter.page
-    painter.choose(f"./{CANARY}")
-    assert painter.make(CANARY)["settings"]["prompt"] == CANARY
-    assert painter.facts["Model"] == CANARY
-    painter.unfold()
-    painter.select()
-    for place in ("#images-gallery .gl-texts", "#images-code", "#images-diffusers", "#images-recipe"):
-        assert CANARY in page.inner_text(place).replace("\n", ""), place
-    painter.choose(f"{CANARY}/x")
-    painter.begin()
-    assert CANARY in painter.visitor.toast()
-    painter.reload()
-    page.wait_for_selector("#images-gallery .gl-thumb")
-    assert page.evaluate("[window.__pwned, document.querySelectorAll('img[src=x]').length]") == [None, 0]
-
-
-ROWS = "|".join(sorted(map(re.escape, IMAGES.rows), key=len, reverse=True))
-ALSO_NAMES = re.compile(
-    rf"{ROWS}|"
-    # the gallery shows a recipe's own values, such as "default"
-    r"^default$|DDIM|Euler( a)?|DPM\+\+( 2M)?|Karras|UniPC|LCM|PNG|SD-Turbo|Stability AI|\./sd3?|\bsd3?\b|“[^”]*”"
-)
-READ_IMAGES = READ.replace(
-    "#text-recipe", "#text-recipe, #images-recipe, #images-code, #images-diffusers, #images-canvas button"
-)
-
-
-def read_the_page(painter: Painter) -> None:
-    texts = [ALSO_NAMES.sub("", text) for text in painter.page.evaluate(READ_IMAGES)]
-    assert len(texts) > 60
-    assert not [text for text in texts if "i18n" in text]
-    assert {text: english(text) for text in texts if english(text)} == {}
-
-
-def test_a_chinese_browser_gets_a_chinese_page(browser: Any, site: Site, tmp_path: Path) -> None:
-    """Before a picture, after it, with a picture selected and one on the canvas; and every message."""
-    with painting(browser, site, "zh-CN") as painter:
-        painter.unfold(canvas=True)
-        read_the_page(painter)
-        painter.make("戴皇冠的猫")
-        painter.select()
-        read_the_page(painter)
-        painter.press("编辑此图")
-        painter.page.wait_for_selector("#images-strength input:enabled")
-        painter.choose("sd-turbo")
-        painter.page.wait_for_selector("#images-guidance_scale input:disabled")
-        read_the_page(painter)
-        painter.choose("./sd")
-
-        def told(part: str) -> None:
-            painter.begin()
-            message = painter.visitor.toast()
-            assert part in message
-            assert english(ALSO_NAMES.sub("", message)) == [], message
-
-        painter.set("seed", 3_000_000_000)
-        told("随机种子")
-        painter.set("seed", 7)
-        Pace.error = MemoryError()
-        told("减小图片尺寸")
-        Pace.error = None
-        for model, part in {"nothing": "没有模型", "a/b": "离线", "./gone": "没有模型文件夹"}.items():
-            painter.choose(model)
-            told(part)
-        (tmp_path / "junk.png").write_bytes(b"junk")
-        painter.drop(tmp_path / "junk.png")
-        assert english(painter.visitor.toast()) == []
-
-
-@pytest.mark.parametrize("locale", ["en-US", "zh-CN"])
-def test_a_phone_needs_no_sideways_scrolling(browser: Any, site: Site, locale: str) -> None:
-    """390 CSS pixels are what a phone has."""
-    with painting(browser, site, locale, **PHONE) as painter:
-
-        def fits() -> bool:
-            return painter.page.evaluate("document.documentElement.scrollWidth") <= 390
-
-        assert fits()
-        painter.unfold(canvas=True)
-        assert fits()
-        painter.set("num_images", 4)
-        painter.make("a cat " + "jumps" * 30)
-        painter.select()
-        assert fits()
-
-
-PLACES = [
-    "#images-status dt",
-    "#images-status dd",
-    "#images-make-button",
-    "#images-model-note p",
-    "#images-guidance_scale .info-text",
-    "#images-film figcaption",
-    "#images-film .fm-done p",
-    "#images-film output",
-    "#images-gallery .gl-note",
-    "#images-gallery .gl-texts p",
-    "#images-gallery dt",
-    "#images-gallery dd",
-    "#images-gallery .gl-actions button",
-    "#images-from-picture .aigc-note p",
-]
-
-
-@pytest.mark.parametrize("scheme", ["dark", "light"])
-def test_everything_can_be_read_in_the_dark_and_in_the_light(browser: Any, site: Site, scheme: str) -> None:
-    """WCAG AA: 4.5 to 1 for text, with the colours that the browser computes."""
-    with painting(browser, site, query=f"?__theme={scheme}", color_scheme=scheme) as painter:
-        page = painter.page
-        painter.unfold(canvas=True)
-        painter.make("a cat")
-        painter.select()
-        ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
-        assert (max(map(int, re.findall(r"\d+", ground)[:3])) < 70) == (scheme == "dark")
-        contrast = {place: round(page.evaluate(CONTRAST, place), 2) for place in PLACES if page.locator(place).count()}
-        assert set(contrast) == set(PLACES)
-        assert {place: ratio for place, ratio in contrast.items() if ratio < 4.5} == {}
 
 
 # One click on a kept picture makes one much like it: the same seed, a little of another's noise.
