@@ -43,8 +43,8 @@ from aigc_demo.generators.styles import STYLES
 from aigc_demo.results import Step, finish
 from aigc_demo.shell import build
 from aigc_demo.ui import images_page, uploads
-from aigc_demo.ui.images_page import KEEP
 from aigc_demo.ui.model_choice import model_choices
+from aigc_demo.ui.section import KEEP
 from aigc_demo.words import Words
 
 __all__ = ["engine", "folder"]  # fixtures

@@ -28,7 +28,7 @@ from aigc_demo.engine import Engine
 from aigc_demo.generators.diffusion_params import ImageParams
 from aigc_demo.generators.schedulers import OWN
 from aigc_demo.ui import images_page, uploads
-from aigc_demo.ui.images_page import KEEP
+from aigc_demo.ui.section import KEEP
 
 __all__ = ["engine", "folder"]  # fixtures
 pytestmark = pytest.mark.usefixtures("one_thread")

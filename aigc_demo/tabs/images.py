@@ -19,10 +19,11 @@ from aigc_demo.ui.film import film
 from aigc_demo.ui.form import Form
 from aigc_demo.ui.gallery import gallery
 from aigc_demo.ui.grid import BETWEEN, Panel, bind_grid, place_grid
-from aigc_demo.ui.images_page import KEEP, Click, Update
+from aigc_demo.ui.images_page import Click, Update
 from aigc_demo.ui.model_choice import place_model
 from aigc_demo.ui.queued import Queue, bind_queue, queue_list
 from aigc_demo.ui.run import listener, told_in
+from aigc_demo.ui.section import KEEP, changed
 from aigc_demo.ui.words import Catalogue
 from aigc_demo.words import Words
 
@@ -88,7 +89,7 @@ class Parts:
             self.canvas: update.canvas,
             self.model_note: update.model_note,
         }
-        return out | {component: value for component, value in same.items() if value is not KEEP}
+        return out | changed(same)
 
     @property
     def buttons(self) -> list[gr.Button]:

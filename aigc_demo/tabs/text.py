@@ -19,8 +19,9 @@ from aigc_demo.ui.conversation import Conversation
 from aigc_demo.ui.form import Form
 from aigc_demo.ui.model_choice import place_model
 from aigc_demo.ui.run import told_in
+from aigc_demo.ui.section import KEEP, changed
 from aigc_demo.ui.stored import stored_panel
-from aigc_demo.ui.text_page import EMPTY, KEEP, Click, Update
+from aigc_demo.ui.text_page import EMPTY, Click, Update
 from aigc_demo.ui.token_view import token_view
 from aigc_demo.ui.words import Catalogue
 from aigc_demo.words import Words
@@ -91,7 +92,7 @@ class Parts:
             self.given: update.given,
             self.model_note: update.model_note,
         }
-        return out | {component: value for component, value in same.items() if value is not KEEP}
+        return out | changed(same)
 
     @property
     def painted(self) -> list[Any]:

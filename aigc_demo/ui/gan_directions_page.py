@@ -23,7 +23,7 @@ from aigc_demo.ui.form import Form
 from aigc_demo.ui.gan_project_page import saving
 from aigc_demo.ui.run import listener, run, told_in
 from aigc_demo.ui.score_plot import signed
-from aigc_demo.ui.section import KEEP
+from aigc_demo.ui.section import KEEP, changed
 from aigc_demo.words import Words
 
 SHARES = Words("Share of all of w's variance", "占 w 全部方差的比例")
@@ -59,8 +59,7 @@ class Panel:
     shown: dict[str, Any]
 
     def paint(self, update: Update) -> dict[Any, Any]:
-        values = {component: getattr(update, name) for name, component in self.shown.items()}
-        return {component: value for component, value in values.items() if value is not KEEP}
+        return changed({component: getattr(update, name) for name, component in self.shown.items()})
 
 
 def move(engine: Engine, values: Mapping[str, Any], found: Any, language: str, session: str) -> Iterator[Update]:

@@ -27,11 +27,10 @@ from aigc_demo.results import Done, Step
 from aigc_demo.ui import facts, model_choice, uploads
 from aigc_demo.ui.model_choice import Rows
 from aigc_demo.ui.run import paced, run
+from aigc_demo.ui.section import KEEP
 from aigc_demo.weights import Source
 from aigc_demo.words import Words
 
-KEEP: Any = object()
-"""An Update's way to say "leave it as it is", where None means "empty it"."""
 WAITING = Words("Waiting for its turn", "正在排队")
 ALREADY = Words(
     "Pictures are being made. Add these to the queue, wait, or stop.", "正在生成图片。可加入队列、等待，或先停止。"

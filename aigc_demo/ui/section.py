@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,11 @@ from aigc_demo.words import Words
 
 KEEP: Any = object()
 """An update's way to say "leave it as it is", where None means "empty it"."""
+
+
+def changed(values: Mapping[Any, Any]) -> dict[Any, Any]:
+    """What gradio is to change, of component -> value: all that is not to be kept."""
+    return {component: value for component, value in values.items() if value is not KEEP}
 
 
 @dataclass(frozen=True)
@@ -46,8 +51,7 @@ class Part:
         if busy is not KEEP:
             out[self.make] = gr.update(visible=not busy)
             out[self.stop] = gr.update(visible=busy)
-        values = {component: getattr(update, name, KEEP) for name, component in self.shown.items()}
-        return out | {component: value for component, value in values.items() if value is not KEEP}
+        return out | changed({component: getattr(update, name, KEEP) for name, component in self.shown.items()})
 
     @property
     def painted(self) -> list[Any]:

@@ -25,12 +25,11 @@ from aigc_demo.ui import facts, model_choice
 from aigc_demo.ui.conversation import Conversation
 from aigc_demo.ui.model_choice import Rows
 from aigc_demo.ui.run import paced, run
+from aigc_demo.ui.section import KEEP
 from aigc_demo.ui.token_view import view_of
 from aigc_demo.words import Words
 
 LANGUAGES = {"en": Words("English", "英语"), "zh": Words("Chinese", "中文")}
-KEEP: Any = object()
-"""An Update's way to say "leave it as it is", where None means "empty it"."""
 
 
 @dataclass(frozen=True)
