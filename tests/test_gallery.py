@@ -171,6 +171,7 @@ def test_a_full_store_says_so_and_keeps_the_rest(visitor: Visitor) -> None:
     visitor.look_at(1)
     visitor.press("Delete")
     warning.wait_for(state="hidden")
+    visitor.count(1)
     assert visitor.seeds == [2]
 
 
