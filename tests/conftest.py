@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from browser import chromium
 from tiny import make_tiny_llama
 
 from aigc_demo.errors import ModelUnavailable
@@ -24,6 +26,13 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A running Chromium; see tests/browser.py."""
+    with chromium() as started:
+        yield started
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from typing import Any
 
 import gradio as gr
 import pytest
-from browser import PATIENCE, TWO_FRAMES, chromium
+from browser import PATIENCE, TWO_FRAMES
 from PIL import Image, ImageDraw, ImageFilter
 from starlette.middleware import Middleware
 
@@ -209,12 +209,6 @@ class Visitor:
     def sideways(self) -> int:
         """How many pixels the page is wider than its window."""
         return self.page.evaluate("document.documentElement.scrollWidth - innerWidth")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

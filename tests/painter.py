@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import TWO_FRAMES, Site, Visitor, chromium, serving, visiting
+from browser import TWO_FRAMES, Site, Visitor, serving, visiting
 from PIL import Image
 from test_page_words import READ, english
 from tiny_images import MAKERS
@@ -33,12 +33,6 @@ class Pace:
     steps = 0
     seconds = 0.0
     error: Exception | None = None
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,6 @@ from gallery_stand import (
     COUNT,
     Stand,
     Visitor,
-    browser,
     drawing,
     png,
     recipe,
@@ -27,7 +26,7 @@ from aigc_demo.ui import film as film_module
 from aigc_demo.ui import gallery as gallery_module
 from aigc_demo.ui.gallery import STATIC
 
-__all__ = ["browser", "stand", "visitor"]  # fixtures
+__all__ = ["stand", "visitor"]  # fixtures
 
 
 # ---- words ----------------------------------------------------------------------------------------------------------

@@ -10,7 +10,6 @@ from gallery_stand import (
     STEPS,
     Stand,
     Visitor,
-    browser,
     drawing,
     frame,
     payload,
@@ -21,7 +20,7 @@ from gallery_stand import (
 
 from aigc_demo.ui import film as film_module
 
-__all__ = ["browser", "stand", "visitor"]  # fixtures
+__all__ = ["stand", "visitor"]  # fixtures
 
 
 # ---- the film -------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import PATIENCE, Site, Visitor, chromium, serving, visiting
+from browser import PATIENCE, Site, Visitor, serving, visiting
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 from PIL import Image
@@ -120,12 +120,6 @@ def test_histograms_hold_whatever_scores_come(scores: list[float]) -> None:
 
 
 # ---- in a browser ----------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as started:
-        yield started
 
 
 def section(visitor: Visitor, name: str) -> None:

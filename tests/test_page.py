@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from browser import Site, Visitor, chromium, serving, short, visiting
+from browser import Site, Visitor, serving, short, visiting
 
 from aigc_demo.generators.text import TextParams
 from aigc_demo.generators.text_model import Passes
@@ -32,12 +32,6 @@ COUNT_UPDATES = """() => {
         return new Response(forPage, response);
     };
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import Site, Visitor, chromium, recipe_file, serving, short, visiting
+from browser import Site, Visitor, recipe_file, serving, short, visiting
 from transformers import AutoTokenizer
 
 from aigc_demo.generators.text import TextParams
@@ -25,12 +25,6 @@ MARKUP = [
     "<a href='javascript:window.__pwned=1'>link</a>",
     "&lt;b&gt; &amp; `<i>` a<b",
 ]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,6 @@ from painter import (
     PHONE,
     Pace,
     Painter,
-    browser,
     hurry,
     painter,
     painting,
@@ -32,7 +31,7 @@ from aigc_demo.generators.diffusion_axes import AXES
 from aigc_demo.ui import queued
 from aigc_demo.ui.images_page import ALREADY
 
-__all__ = ["browser", "hurry", "painter", "site"]  # fixtures
+__all__ = ["hurry", "painter", "site"]  # fixtures
 
 
 class Comparer:

@@ -14,7 +14,6 @@ from painter import (
     STEPS,
     Pace,
     Painter,
-    browser,
     hurry,
     painter,
     painting,
@@ -29,7 +28,7 @@ from aigc_demo.generators.picture_fields import digest
 from aigc_demo.ui import images_page
 from aigc_demo.ui.run import APOLOGY
 
-__all__ = ["browser", "hurry", "painter", "site"]  # fixtures
+__all__ = ["hurry", "painter", "site"]  # fixtures
 
 
 def test_two_clicks_make_a_picture(browser: Any, site: Site) -> None:

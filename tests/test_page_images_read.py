@@ -14,7 +14,6 @@ from painter import (
     PHONE,
     Pace,
     Painter,
-    browser,
     hurry,
     painter,
     painting,
@@ -24,7 +23,7 @@ from painter import (
 from test_page_form import CONTRAST
 from test_page_words import english
 
-__all__ = ["browser", "hurry", "painter", "site"]  # fixtures
+__all__ = ["hurry", "painter", "site"]  # fixtures
 
 
 def test_markup_is_shown_and_runs_nowhere(painter: Painter) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import PATIENCE, Site, Visitor, chromium, serving, visiting
+from browser import PATIENCE, Site, Visitor, serving, visiting
 from PIL import Image
 from test_page_words import READ, english
 from tiny_latent import MAKERS
@@ -21,12 +21,6 @@ from aigc_demo.ui import latent_map
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 SHOWN = "(at) => { const found = document.querySelector(at); return found && found.complete && found.naturalWidth; }"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

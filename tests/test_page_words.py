@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import CONTEXT, Site, Visitor, chromium, recipe_file, serving, short, visiting
+from browser import CONTEXT, Site, Visitor, recipe_file, serving, short, visiting
 
 from aigc_demo.generators.text import LONGEST_PROMPT
 from aigc_demo.generators.text_model import Passes
@@ -39,12 +39,6 @@ def english(text: str) -> list[str]:
     """The Latin words of a text that are no names, units or somebody's own text in quotes."""
     text = re.sub(r"“[^”]*”|/tmp/[\w/.-]+|\b[A-Z]+_[A-Z]+\b", "", text)
     return re.findall(r"[A-Za-z][A-Za-z_.]+", re.sub(rf"(?<![A-Za-z0-9])(?:{NAMES})(?![A-Za-z0-9])", "", text))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

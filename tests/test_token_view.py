@@ -12,7 +12,6 @@ from itertools import pairwise
 import gradio as gr
 import pytest
 import torch
-from browser import chromium
 
 from aigc_demo.generators.sampling import rank
 from aigc_demo.generators.text import TextParams
@@ -142,12 +141,6 @@ def site():
     _, url, _ = blocks.launch(prevent_thread_lock=True, quiet=True, ssr_mode=False)
     yield url
     blocks.close()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture
