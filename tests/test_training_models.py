@@ -14,6 +14,7 @@ from aigc_demo.results import Done, Step
 from aigc_demo.training import __main__ as command
 from aigc_demo.training import (
     canvas,
+    cards,
     checkpoints,
     convnet,
     evaluate,
@@ -133,6 +134,15 @@ def test_a_run_can_begin_with_a_trained_model(name: str, weights: Path, tmp_path
     told = json.loads((done.value / "training.json").read_text())
     assert told["begun_from"] == shipped.digests(given)
     assert told["begun_from"]
+    (earlier,) = told["earlier_runs"]
+    assert earlier["settings"] == shipped.settings(given), "a chain of runs is a recipe only as a whole"
+    (done.value / "figures.json").write_text(
+        '{"figures": {}, "baselines": {}, "misses": [], "weights": {}, "command": ""}'
+    )
+    cards.write(name, done.value)
+    card = (done.value / "README.md").read_text(encoding="utf-8")
+    assert f"1. {earlier['settings']['steps']} steps" in card
+    assert "2. 1 steps" in card
 
 
 def test_weights_of_another_model_are_no_beginning(weights: Path) -> None:

@@ -89,8 +89,16 @@ LOOKED_FILE = "looked.json"
 """What the makers of a model saw on the sheet of committed prompts: {"weights": digests, "of": count, "not_recognised": prompts}."""
 
 
-def record(folder: Path, preset: str, settings: dict[str, Any], seconds: float, begun: Mapping[str, str]) -> None:
-    """Write down how a model was made, beside it. begun: digests of the weights that it began with, if it did."""
+def record(
+    folder: Path,
+    preset: str,
+    settings: dict[str, Any],
+    seconds: float,
+    begun: Mapping[str, str],
+    earlier: list[dict[str, Any]],
+) -> None:
+    """Write down how a model was made, beside it. begun: digests of the weights that it began with, if it did.
+    earlier: the `runs` that made those."""
     import platform
 
     import torch
@@ -100,11 +108,22 @@ def record(folder: Path, preset: str, settings: dict[str, Any], seconds: float, 
         "settings": settings,
         "seconds_of_last_run": round(seconds),
         "begun_from": dict(begun),
+        "earlier_runs": earlier,
         "torch": torch.__version__,
         "machine": platform.machine(),
         "data": [asdict(package) for package in sources.behind(folder.name)],
     }
     (folder / RECIPE_FILE).write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
+def runs(folder: Path) -> list[dict[str, Any]]:
+    """Every run that is known to have made a folder's model, the last one last; none where it tells nothing."""
+    file = folder / RECIPE_FILE
+    if not file.exists():
+        return []
+    told = json.loads(file.read_text(encoding="utf-8"))
+    last = {key: told[key] for key in ("preset", "settings", "seconds_of_last_run", "torch")}
+    return [*told.get("earlier_runs", []), last]
 
 
 def write(name: str, folder: Path) -> None:
@@ -118,7 +137,8 @@ def write(name: str, folder: Path) -> None:
         "## Recipe\n\n"
         f"`python -m aigc_demo.training {name} --preset {recipe['preset']}`, torch {recipe['torch']}"
         + (", begun from an earlier run's weights" if recipe.get("begun_from") else "")
-        + "; settings in `training.json`.\n",
+        + "; settings in `training.json`.\n"
+        + _runs(folder),
         "## Data\n\n" + credits(recipe["data"]) + "\n",
     ]
     looked = _looked(folder)
@@ -131,6 +151,21 @@ def write(name: str, folder: Path) -> None:
     if told["misses"]:
         parts.append(f"## Misses ({len(told['misses'])})\n\n" + "; ".join(told["misses"]) + "\n")
     (folder / "README.md").write_text("\n".join(parts), encoding="utf-8")
+
+
+def _runs(folder: Path) -> str:
+    """The runs of a chain, a line each."""
+    chain = runs(folder)
+    if len(chain) == 1:
+        return ""
+    lines = []
+    for number, run in enumerate(chain, 1):
+        chosen = run["settings"]
+        lines.append(
+            f"{number}. {chosen['steps']:,} steps of {chosen['batch_size']}, learning rate {chosen['learning_rate']:g}, "
+            f"{chosen.get('optimiser', 'adamw')}"
+        )
+    return "\nThe runs that are recorded, each from the weights of the one before:\n\n" + "\n".join(lines) + "\n"
 
 
 def _looked(folder: Path) -> dict[str, Any] | None:

@@ -77,10 +77,10 @@ def start(
     task = MODELS[name].make(params, pack, split, weights)
     if begin:
         shipped.begin(task.groups, begin)
-    begun = shipped.digests(begin) if begin else {}
+    begun, earlier = (shipped.digests(begin), cards.runs(begin)) if begin else ({}, [])
     for item in loop.train(task, params, folder):
         if isinstance(item, Done):
-            cards.record(item.value, preset, params.values(), item.timings["total"], begun)
+            cards.record(item.value, preset, params.values(), item.timings["total"], begun, earlier)
         yield item
 
 
