@@ -2,10 +2,12 @@
 
 import dataclasses
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from aigc_demo.results import Step
 from aigc_demo.training import data, gan, loop, registry, toy
 from aigc_demo.training.concepts import Concept
 from aigc_demo.words import Words
@@ -14,7 +16,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("huggingface_hub")
 
 from aigc_demo.nets import gan as gan_nets  # noqa: E402  they import torch
-from aigc_demo.training import gan_marks, metrics  # noqa: E402  they import torch
+from aigc_demo.training import coverage, gan_marks, metrics  # noqa: E402  they import torch
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +114,46 @@ def test_a_penalty_now_and_then_weighs_as_much(tmp_path: Path) -> None:
     assert sometimes["r2"] == pytest.approx(4 * always["r2"])
     assert set(told(1, 4)) == {"critic"}
     assert set(told(4, 4)) == set(always) == {"critic", "r1", "r2"}
+
+
+def test_each_picture_gets_the_nearest_sample_that_is_left() -> None:
+    """Drawn towards two pictures at once, a sample would end as a blur of both; towards a far one, it would forget its own."""
+
+    def maker(z: torch.Tensor) -> torch.Tensor:
+        """Even pictures, as light as the first number of z."""
+        return z[:, :1, None, None].tanh().expand(-1, 3, gan.SIDE, gan.SIDE)
+
+    levels = torch.linspace(-0.8, 0.8, 40)
+    covering = coverage.Coverage(levels[:, None, None, None].expand(-1, 3, gan.SIDE, gan.SIDE), 4)
+    covering.choose(maker, torch.Generator().manual_seed(0))
+    assert len(covering.latents.unique(dim=0)) == 40
+    apart = (covering.latents[:, 0].tanh() - levels).abs()
+    assert apart.median() < 0.05, "most find one near them"
+    assert float(covering(maker, 40, torch.Generator())) == pytest.approx(float(apart.mean()), abs=1e-5)
+
+
+def test_what_the_generator_left_out_is_drawn_nearer(tmp_path: Path) -> None:
+    """The point of it, and of its place in a checkpoint: a run that goes on draws the same latents to the same pictures."""
+    params = dataclasses.replace(
+        registry.MODELS["emoji-gan"].presets()["smoke"], coverage=10.0, learning_rate=3e-3, steps=40, report_every=1
+    )
+
+    def losses(folder: str, **changes: int) -> Iterator[dict[str, float]]:
+        run = registry.start("emoji-gan", dataclasses.replace(params, **changes), "smoke", tmp_path / folder, tmp_path)
+        try:
+            for item in run:
+                if isinstance(item, Step) and item.stage == "train":
+                    yield item.value.losses
+        finally:
+            run.close()
+
+    whole = list(losses("whole"))
+    told = [step["coverage"] for step in whole]
+    assert sum(told[-10:]) < 0.8 * sum(told[:10])
+    run = losses("parts", save_every=1000)
+    first = [next(run) for _ in range(5)]
+    run.close()
+    assert first + list(losses("parts")) == whole
 
 
 def test_disturbing_is_differentiable_seeded_and_leaves_paper_white() -> None:

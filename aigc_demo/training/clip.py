@@ -77,6 +77,15 @@ class ClipParams(TrainingParams):
             "对混合图片说出与导师（卷积网络）相同判断的权重；0 表示不用。",
         ),
     ] = 0.0
+    places: Annotated[
+        float,
+        weight(
+            "Places",
+            "逐处",
+            "Weight of seeing at each place of them what the tutor sees there; needs a weight of the tutor.",
+            "在混合图片的每一处看出导师所见的权重；需要导师权重大于 0。",
+        ),
+    ] = 0.0
 
 
 PRESETS: dict[str, ClipParams] = {
@@ -133,19 +142,24 @@ class ClipTask:
         else:
             # one point per concept, for both towers to find; left behind when the model is exported
             model.anchors = torch.nn.Embedding(len(self.exam.known), params.width)
-        if params.patches < 1:
-            model.vision_model.embeddings.register_forward_hook(_Glimpse(params.patches))
+        self.glimpse = _Glimpse(params.patches)
+        model.vision_model.embeddings.register_forward_hook(self.glimpse)
         self.groups: dict[str, torch.nn.Module] = {"clip": placed(model)}
         self._read: dict[str, torch.Tensor] = {}
         self.shelf = canvas.shelf(pack.pixels, SIDE, device())
         self.composer = captions.Composer(pack, split.train(pack, naming=True) + split.further(pack), params.seed)
 
     def prepare(self) -> Iterator[tuple[int, int]]:
+        import torch
+
         from aigc_demo.training.registry import require
         from aigc_demo.training.shipped import load_convnet
 
         if self.params.tutor:
             self.tutor = load_convnet(require(self.weights, "tutor"))
+            model: Any = self.groups["clip"]
+            # left behind when the model is exported, like the anchors
+            model.guide = placed(torch.nn.Linear(self.params.width, self.tutor.head.in_features))
         yield from ()
 
     def turns(self, step: int, chance: Chance) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -163,7 +177,10 @@ class ClipTask:
         losses = {"image": cross(logits, target) / 2, "text": cross(logits.T, target) / 2}
         language = list(LANGUAGES)[step % len(LANGUAGES)]
         if self.params.tutor:
-            losses["tutor"] = self.params.tutor * self._to_tutor(mixtures(pictures, chance.generator(1)), language)
+            said, seen = self._to_tutor(mixtures(pictures, chance.generator(1)), language)
+            losses["tutor"] = self.params.tutor * said
+            if self.params.places:
+                losses["places"] = self.params.places * seen
         if self.params.anchors:
             found = self._to_anchors(plans, out.image_embeds, out.text_embeds, language)
             losses["anchors"] = self.params.anchors * found
@@ -191,19 +208,27 @@ class ClipTask:
         cross = torch.nn.functional.cross_entropy
         return torch.stack([cross(logits, target, label_smoothing=0.1) for logits in told]).mean()
 
-    def _to_tutor(self, pictures: torch.Tensor, language: str) -> torch.Tensor:
-        """Cross entropy with what the tutor says that the pictures show, whatever their style (Hinton et al.,
-        arXiv 1503.02531; long and with mixtures, as Beyer et al., arXiv 2106.05237)."""
+    def _to_tutor(self, pictures: torch.Tensor, language: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """How far it is from the tutor: cross entropy with what that says that the pictures show, whatever their style
+        (Hinton et al., arXiv 1503.02531; long and with mixtures, as Beyer et al., arXiv 2106.05237), and squared error
+        from what it sees at each place, before the class token reads the patches a last time (Li et al.,
+        arXiv 2207.10026: a convnet's local features are what a transformer can't find on few pictures)."""
         import torch
 
         model: Any = self.groups["clip"]
+        functional = torch.nn.functional
         with autocast():
             with torch.no_grad():
-                told = self.tutor(pictures).float().softmax(1)
-            seen = model.visual_projection(model.vision_model(pixel_values=pictures).pooler_output)
-        logits = self._over_anchors(torch.nn.functional.normalize(seen, dim=-1), language)
+                places = self.tutor.places(pictures)
+                told = self.tutor.named(self.tutor.pooled(places)).softmax(1)
+            out = model.vision_model(pixel_values=pictures, output_hidden_states=True)
+            seen = model.visual_projection(out.pooler_output)
+            guessed = model.guide(out.hidden_states[-2][:, 1:])
+        wanted = self.glimpse.of(places.float().flatten(2).mT)
+        wanted = (wanted - wanted.mean((0, 1))) / (wanted.std((0, 1)) + 1e-3)
+        logits = self._over_anchors(functional.normalize(seen, dim=-1), language)
         said = logits.log_softmax(1).unflatten(1, (-1, len(self.exam.known))).logsumexp(1)
-        return -(told * said).sum(1).mean()
+        return -(told * said).sum(1).mean(), functional.mse_loss(guessed.float(), wanted)
 
     def _over_anchors(self, images: torch.Tensor, language: str) -> torch.Tensor:
         """Logits [n, blocks * known] of image embeddings over the anchors of all concepts.
@@ -261,16 +286,24 @@ class _Glimpse:
 
     def __init__(self, share: float):
         self.share = share
+        self.chosen: torch.Tensor | None = None
 
     def __call__(self, embeddings: torch.nn.Module, _: Any, patches: torch.Tensor) -> torch.Tensor:
         import torch
 
-        if not embeddings.training:
+        self.chosen = None
+        if not embeddings.training or self.share == 1:
             return patches
-        n, count, width = patches[:, 1:].shape
-        order = torch.rand(n, count, device=patches.device).argsort(1)[:, : max(1, round(self.share * count))]
-        left = patches[:, 1:].gather(1, order[:, :, None].expand(-1, -1, width))
-        return torch.cat([patches[:, :1], left], 1)
+        n, count = len(patches), patches.shape[1] - 1
+        order = torch.rand(n, count, device=patches.device).argsort(1)
+        self.chosen = order[:, : max(1, round(self.share * count))]
+        return torch.cat([patches[:, :1], self.of(patches[:, 1:])], 1)
+
+    def of(self, rows: torch.Tensor) -> torch.Tensor:
+        """Of rows [n, patches, width] those that the last pictures were left with."""
+        if self.chosen is None:
+            return rows
+        return rows.gather(1, self.chosen[:, :, None].expand(-1, -1, rows.shape[-1]))
 
 
 def mixtures(pictures: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

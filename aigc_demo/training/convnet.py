@@ -77,19 +77,29 @@ class ConvNet(nn.Module, PyTorchModelHubMixin):
         self.head = nn.Linear(before, len(labels), bias=False)
         self.scale = nn.Parameter(torch.tensor(3.0))
 
-    def features(self, pictures: torch.Tensor) -> torch.Tensor:
-        """float32 [n, width], unit length."""
+    def places(self, pictures: torch.Tensor) -> torch.Tensor:
+        """float [n, width, s/8, s/8] with three stages: what the last one makes of every place."""
         if pictures.shape[-1] != self.side:
             pictures = functional.interpolate(pictures, size=(self.side, self.side), mode="area")
-        hidden = self.stages(pictures.contiguous(memory_format=torch.channels_last))
+        return self.stages(pictures.contiguous(memory_format=torch.channels_last))
+
+    def features(self, pictures: torch.Tensor) -> torch.Tensor:
+        """float32 [n, width], unit length."""
+        return self.pooled(self.places(pictures))
+
+    def pooled(self, hidden: torch.Tensor) -> torch.Tensor:
+        """The features of `places`."""
         # both means and maxima: a small mark (a beak, a wheel) can be all that tells two pictures apart
         pooled = hidden.float().mean((2, 3)) + hidden.float().amax((2, 3))
         return functional.normalize(self.neck(pooled), dim=-1)
 
+    def named(self, features: torch.Tensor) -> torch.Tensor:
+        """Logits [n, labels] of features: scaled cosines."""
+        return self.scale.exp() * features @ functional.normalize(self.head.weight.float(), dim=-1).T
+
     def opinions(self, pictures: torch.Tensor) -> list[torch.Tensor]:
-        """Logits [n, labels] of each: scaled cosines, and what the colours say."""
-        weights = functional.normalize(self.head.weight.float(), dim=-1)
-        told = [self.scale.exp() * self.features(pictures) @ weights.T]
+        """Logits [n, labels] of each: what the features say, and what the colours do."""
+        told = [self.named(self.features(pictures))]
         if self.shades:
             told.append(self.colours(PACE * palette(pictures, self.shades)).float())
         return told

@@ -21,8 +21,9 @@ def clip(model: Any, tokenizer: Any, folder: Path) -> None:
     from aigc_demo.training import tokens
 
     stored = half(model)
-    if hasattr(stored, "anchors"):
-        del stored.anchors
+    for aid in ("anchors", "guide"):
+        if hasattr(stored, aid):
+            delattr(stored, aid)
     stored.save_pretrained(folder, max_shard_size=SHARD)
     write_dtype(folder / "config.json", ("text_config", "vision_config"))
     tokens.save(tokenizer, folder)

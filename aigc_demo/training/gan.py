@@ -15,7 +15,7 @@ from aigc_demo.params import Range
 from aigc_demo.training import canvas, captions, export, sheets
 from aigc_demo.training.data import Pack
 from aigc_demo.training.loop import Chance, autocast, device, placed
-from aigc_demo.training.settings import TrainingParams
+from aigc_demo.training.settings import TrainingParams, weight
 from aigc_demo.training.splits import Split
 from aigc_demo.words import Words
 
@@ -93,6 +93,15 @@ class GanParams(TrainingParams):
             0.05,
         ),
     ] = 0.3
+    coverage: Annotated[
+        float,
+        weight(
+            "Coverage",
+            "覆盖",
+            "Weight of drawing a sample towards each training picture; 0 leaves it all to the discriminator.",
+            "把样本拉向每一幅训练图片的权重；0 表示全部交给判别器。",
+        ),
+    ] = 0.0
 
 
 PRESETS: dict[str, GanParams] = {
@@ -122,6 +131,7 @@ class GanTask:
         import torch
 
         from aigc_demo.nets.gan import Discriminator, Generator
+        from aigc_demo.training.coverage import Coverage
 
         torch.manual_seed(params.seed)
         self.params = params
@@ -132,6 +142,9 @@ class GanTask:
         }
         self.composer = captions.Composer(pack, faces(pack, split.train(pack)), params.seed, MIX)
         self.shelf = canvas.shelf(pack.pixels, SIDE, device())
+        if params.coverage:
+            maker: Any = self.groups["generator"]
+            self.groups["coverage"] = Coverage(self._white(self.composer.members), maker.latent)
         self.kept = faces(pack, split.families_kept(pack))
 
     def prepare(self) -> Iterator[tuple[int, int]]:
@@ -165,8 +178,21 @@ class GanTask:
                 on_real = critic(disturb(real, chance.generator(3))).float()
             made = self._make(chance.generator(4), learning=True).float()
             on_made = critic(disturb(made, chance.generator(5))).float()
-        yield "generator", {"maker": relativistic(on_made, on_real)}
+        losses = {"maker": relativistic(on_made, on_real)}
+        if p.coverage:
+            losses["coverage"] = p.coverage * self._covered(step, chance)
+        yield "generator", losses
         critic.requires_grad_(True)
+
+    def _covered(self, step: int, chance: Chance) -> torch.Tensor:
+        from aigc_demo.training import coverage
+
+        covering: Any = self.groups["coverage"]
+        maker = self.groups["generator"]
+        with autocast():
+            if step % coverage.EVERY == 0:
+                covering.choose(maker, chance.generator(6))
+            return covering(maker, self.params.batch_size // 2, chance.generator(7))
 
     def _make(self, generator: torch.Generator, learning: bool = False) -> torch.Tensor:
         """A batch of samples, some of them with another w from a random layer on; where `learning`, the mean of w
