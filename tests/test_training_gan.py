@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from aigc_demo.results import Step
+from aigc_demo.errors import UserError
+from aigc_demo.results import Step, finish
 from aigc_demo.training import data, gan, loop, registry, toy
 from aigc_demo.training.concepts import Concept
 from aigc_demo.words import Words
@@ -123,20 +124,32 @@ def test_each_picture_gets_the_nearest_sample_that_is_left() -> None:
         """Even pictures, as light as the first number of z."""
         return z[:, :1, None, None].tanh().expand(-1, 3, gan.SIDE, gan.SIDE)
 
+    def seen(pictures: torch.Tensor) -> torch.Tensor:
+        """As directions, so that the likeness of two is the cosine of their difference."""
+        light = pictures.mean((1, 2, 3))
+        return torch.stack([light.cos(), light.sin()], 1)
+
     levels = torch.linspace(-0.8, 0.8, 40)
-    covering = coverage.Coverage(levels[:, None, None, None].expand(-1, 3, gan.SIDE, gan.SIDE), 4)
+    covering = coverage.Coverage(levels[:, None, None, None].expand(-1, 3, gan.SIDE, gan.SIDE), 4, seen)
     covering.choose(maker, torch.Generator().manual_seed(0))
     assert len(covering.latents.unique(dim=0)) == 40
     apart = (covering.latents[:, 0].tanh() - levels).abs()
     assert apart.median() < 0.05, "most find one near them"
-    assert float(covering(maker, 40, torch.Generator())) == pytest.approx(float(apart.mean()), abs=1e-5)
+    told = float(covering(maker, 40, torch.Generator()))
+    assert told == pytest.approx(float((1 - apart.cos()).mean() + apart.mean()), abs=1e-5), (
+        "in features, and in colours"
+    )
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_what_the_generator_left_out_is_drawn_nearer(tmp_path: Path) -> None:
     """The point of it, and of its place in a checkpoint: a run that goes on draws the same latents to the same pictures."""
     params = dataclasses.replace(
         registry.MODELS["emoji-gan"].presets()["smoke"], coverage=10.0, learning_rate=3e-3, steps=40, report_every=1
     )
+    with pytest.raises(UserError, match="emoji-clip is needed first"):
+        next(registry.start("emoji-gan", params, "smoke", tmp_path / "alone", tmp_path))
+    finish(registry.start("emoji-clip", registry.MODELS["emoji-clip"].presets()["smoke"], "smoke", tmp_path, tmp_path))
 
     def losses(folder: str, **changes: int) -> Iterator[dict[str, float]]:
         run = registry.start("emoji-gan", dataclasses.replace(params, **changes), "smoke", tmp_path / folder, tmp_path)

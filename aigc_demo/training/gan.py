@@ -132,6 +132,7 @@ class GanTask:
 
         from aigc_demo.nets.gan import Discriminator, Generator
         from aigc_demo.training.coverage import Coverage
+        from aigc_demo.training.critics import ClipFeatures
 
         torch.manual_seed(params.seed)
         self.params = params
@@ -144,7 +145,8 @@ class GanTask:
         self.shelf = canvas.shelf(pack.pixels, SIDE, device())
         if params.coverage:
             maker: Any = self.groups["generator"]
-            self.groups["coverage"] = Coverage(self._white(self.composer.members), maker.latent)
+            seen = ClipFeatures(weights, device()).likeness
+            self.groups["coverage"] = Coverage(self._white(self.composer.members), maker.latent, seen)
         self.kept = faces(pack, split.families_kept(pack))
 
     def prepare(self) -> Iterator[tuple[int, int]]:
