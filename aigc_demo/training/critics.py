@@ -30,23 +30,11 @@ class ClipFeatures:
         pairs = zip(self._layers(made), wanted, strict=True)
         return torch.stack([1 - functional.cosine_similarity(a, b, dim=-1).mean() for a, b in pairs]).mean()
 
-    def likeness(self, pictures: torch.Tensor) -> torch.Tensor:
-        """float32 [n, d] whose products are the likeness of two pictures: mean cosine over layers, half of it over the
-        patches, half of it of the class token."""
-        states = torch.stack([functional.normalize(state, dim=-1) for state in self._states(pictures)], 1)
-        layers, patches = states.shape[1], states.shape[2] - 1
-        share = states.new_full((1, 1, patches + 1, 1), 1 / (2 * layers * patches))
-        share[:, :, 0] = 1 / (2 * layers)
-        return (states * share.sqrt()).flatten(1)
-
     def _layers(self, pictures: torch.Tensor) -> list[torch.Tensor]:
-        return [state[:, 1:] for state in self._states(pictures)]
-
-    def _states(self, pictures: torch.Tensor) -> list[torch.Tensor]:
         if pictures.shape[-1] != self.side:
             pictures = functional.interpolate(pictures, size=(self.side, self.side), mode="area")
         states = self.tower(pixel_values=pictures, output_hidden_states=True).hidden_states
-        return [state.float() for state in states[1:]]
+        return [state[:, 1:].float() for state in states[1:]]
 
 
 class PatchCritic(nn.Module):

@@ -102,6 +102,19 @@ class GanParams(TrainingParams):
             "把样本拉向每一幅训练图片的权重；0 表示全部交给判别器。",
         ),
     ] = 0.0
+    alone: Annotated[
+        int,
+        Range(
+            Words("Coverage alone", "仅覆盖"),
+            Words(
+                "Steps at the beginning that do nothing else: so many pictures are drawn to in a short time, and blurred.",
+                "开头只做覆盖的步数：短时间内能拉向许多图片，但会模糊。",
+            ),
+            0,
+            1_000_000,
+            1,
+        ),
+    ] = 0
 
 
 PRESETS: dict[str, GanParams] = {
@@ -132,7 +145,6 @@ class GanTask:
 
         from aigc_demo.nets.gan import Discriminator, Generator
         from aigc_demo.training.coverage import Coverage
-        from aigc_demo.training.critics import ClipFeatures
 
         torch.manual_seed(params.seed)
         self.params = params
@@ -143,10 +155,9 @@ class GanTask:
         }
         self.composer = captions.Composer(pack, faces(pack, split.train(pack)), params.seed, MIX)
         self.shelf = canvas.shelf(pack.pixels, SIDE, device())
-        if params.coverage:
+        if params.coverage or params.alone:
             maker: Any = self.groups["generator"]
-            seen = ClipFeatures(weights, device()).likeness
-            self.groups["coverage"] = Coverage(self._white(self.composer.members), maker.latent, seen)
+            self.groups["coverage"] = Coverage(self._white(self.composer.members), maker.latent)
         self.kept = faces(pack, split.families_kept(pack))
 
     def prepare(self) -> Iterator[tuple[int, int]]:
@@ -157,6 +168,9 @@ class GanTask:
         import torch
 
         p = self.params
+        if step < p.alone:
+            yield "generator", {"coverage": self._covered(step, chance, p.batch_size)}
+            return
         critic = self.groups["discriminator"]
         plans = [self.composer.draw(step * p.batch_size + i) for i in range(p.batch_size)]
         real, _ = canvas.compose(self.shelf, plans, chance.generator(), JITTER)
@@ -182,11 +196,11 @@ class GanTask:
             on_made = critic(disturb(made, chance.generator(5))).float()
         losses = {"maker": relativistic(on_made, on_real)}
         if p.coverage:
-            losses["coverage"] = p.coverage * self._covered(step, chance)
+            losses["coverage"] = p.coverage * self._covered(step, chance, p.batch_size // 2)
         yield "generator", losses
         critic.requires_grad_(True)
 
-    def _covered(self, step: int, chance: Chance) -> torch.Tensor:
+    def _covered(self, step: int, chance: Chance, count: int) -> torch.Tensor:
         from aigc_demo.training import coverage
 
         covering: Any = self.groups["coverage"]
@@ -194,7 +208,7 @@ class GanTask:
         with autocast():
             if step % coverage.EVERY == 0:
                 covering.choose(maker, chance.generator(6))
-            return covering(maker, self.params.batch_size // 2, chance.generator(7))
+            return covering(maker, count, chance.generator(7))
 
     def _make(self, generator: torch.Generator, learning: bool = False) -> torch.Tensor:
         """A batch of samples, some of them with another w from a random layer on; where `learning`, the mean of w
