@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import os
+
+# before torch is imported: workers that each took all cores would wait for one another at every sum
+if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
+    share = (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, share)))
+
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any

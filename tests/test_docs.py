@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent
 READMES = {"en": "README.md", "zh": "README.zh.md"}
 COMMANDS = (
     "python -m pip install -r requirements.txt && python app.py",
-    "python -m pip install -r requirements-dev.txt && python -m pytest",
+    "python -m pip install -r requirements-dev.txt && python -m pytest -n 2 --dist loadfile",
 )
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")

@@ -109,7 +109,7 @@ class ImageParams(Params):
             20,
             0.5,
         ),
-    ] = 2.5
+    ] = 2.0
     scheduler: Annotated[
         str,
         Choice(

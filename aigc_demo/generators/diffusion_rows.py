@@ -93,7 +93,7 @@ ROWS = (
         Source(folder=SHIPPED),
         "Apache-2.0",
         note=EMOJI,
-        defaults={"num_inference_steps": 20, "guidance_scale": 2.5, "scheduler": OWN},
+        defaults={"num_inference_steps": 20, "guidance_scale": 2.0, "scheduler": OWN},
         samplers=suiting({"num_train_timesteps": 1000, "beta_schedule": "", "rescale_betas_zero_snr": True}),
         emoji=True,
     ),
