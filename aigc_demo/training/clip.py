@@ -158,7 +158,7 @@ class ClipTask:
         if self.params.tutor:
             self.tutor = load_convnet(require(self.weights, "tutor"))
             model: Any = self.groups["clip"]
-            # left behind when the model is exported, like the anchors
+            # left behind when the model is exported, like the anchors; until it has learnt again, some hundred steps, it misleads
             model.guide = placed(torch.nn.Linear(self.params.width, self.tutor.head.in_features))
         yield from ()
 
