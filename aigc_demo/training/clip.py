@@ -82,8 +82,8 @@ class ClipParams(TrainingParams):
         weight(
             "Places",
             "逐处",
-            "Weight of seeing at each place of them what the tutor sees there; needs a weight of the tutor.",
-            "在混合图片的每一处看出导师所见的权重；需要导师权重大于 0。",
+            "Weight of seeing at each place of them what the tutor sees there; 0 does without.",
+            "在混合图片的每一处看出导师所见的权重；0 表示不用。",
         ),
     ] = 0.0
 
@@ -155,8 +155,9 @@ class ClipTask:
         from aigc_demo.training.registry import require
         from aigc_demo.training.shipped import load_convnet
 
-        if self.params.tutor:
+        if self.params.tutor or self.params.places:
             self.tutor = load_convnet(require(self.weights, "tutor"))
+        if self.params.places:
             model: Any = self.groups["clip"]
             # left behind when the model is exported, like the anchors; until it has learnt again, some hundred steps, it misleads
             model.guide = placed(torch.nn.Linear(self.params.width, self.tutor.head.in_features))
@@ -176,11 +177,8 @@ class ClipTask:
         cross = torch.nn.functional.cross_entropy
         losses = {"image": cross(logits, target) / 2, "text": cross(logits.T, target) / 2}
         language = list(LANGUAGES)[step % len(LANGUAGES)]
-        if self.params.tutor:
-            said, seen = self._to_tutor(mixtures(pictures, chance.generator(1)), language)
-            losses["tutor"] = self.params.tutor * said
-            if self.params.places:
-                losses["places"] = self.params.places * seen
+        if self.params.tutor or self.params.places:
+            losses |= self._to_tutor(mixtures(pictures, chance.generator(1)), language)
         if self.params.anchors:
             found = self._to_anchors(plans, out.image_embeds, out.text_embeds, language)
             losses["anchors"] = self.params.anchors * found
@@ -208,27 +206,35 @@ class ClipTask:
         cross = torch.nn.functional.cross_entropy
         return torch.stack([cross(logits, target, label_smoothing=0.1) for logits in told]).mean()
 
-    def _to_tutor(self, pictures: torch.Tensor, language: str) -> tuple[torch.Tensor, torch.Tensor]:
+    def _to_tutor(self, pictures: torch.Tensor, language: str) -> dict[str, torch.Tensor]:
         """How far it is from the tutor: cross entropy with what that says that the pictures show, whatever their style
         (Hinton et al., arXiv 1503.02531; long and with mixtures, as Beyer et al., arXiv 2106.05237), and squared error
         from what it sees at each place, before the class token reads the patches a last time (Li et al.,
         arXiv 2207.10026: a convnet's local features are what a transformer can't find on few pictures)."""
         import torch
 
+        p = self.params
         model: Any = self.groups["clip"]
         functional = torch.nn.functional
+        with torch.no_grad(), autocast():
+            places = self.tutor.places(pictures)
+            told = self.tutor.named(self.tutor.pooled(places)).softmax(1)
         with autocast():
-            with torch.no_grad():
-                places = self.tutor.places(pictures)
-                told = self.tutor.named(self.tutor.pooled(places)).softmax(1)
             out = model.vision_model(pixel_values=pictures, output_hidden_states=True)
-            seen = model.visual_projection(out.pooler_output)
-            guessed = model.guide(out.hidden_states[-2][:, 1:])
-        wanted = self.glimpse.of(places.float().flatten(2).mT)
-        wanted = (wanted - wanted.mean((0, 1))) / (wanted.std((0, 1)) + 1e-3)
-        logits = self._over_anchors(functional.normalize(seen, dim=-1), language)
-        said = logits.log_softmax(1).unflatten(1, (-1, len(self.exam.known))).logsumexp(1)
-        return -(told * said).sum(1).mean(), functional.mse_loss(guessed.float(), wanted)
+        losses: dict[str, torch.Tensor] = {}
+        if p.tutor:
+            with autocast():
+                seen = model.visual_projection(out.pooler_output)
+            logits = self._over_anchors(functional.normalize(seen, dim=-1), language)
+            said = logits.log_softmax(1).unflatten(1, (-1, len(self.exam.known))).logsumexp(1)
+            losses["tutor"] = -p.tutor * (told * said).sum(1).mean()
+        if p.places:
+            with autocast():
+                guessed = model.guide(out.hidden_states[-2][:, 1:])
+            wanted = self.glimpse.of(places.float().flatten(2).mT)
+            wanted = (wanted - wanted.mean((0, 1))) / (wanted.std((0, 1)) + 1e-3)
+            losses["places"] = p.places * functional.mse_loss(guessed.float(), wanted)
+        return losses
 
     def _over_anchors(self, images: torch.Tensor, language: str) -> torch.Tensor:
         """Logits [n, blocks * known] of image embeddings over the anchors of all concepts.
