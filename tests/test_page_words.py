@@ -14,6 +14,7 @@ from browser import CONTEXT, Site, Visitor, recipe_file, serving, short, visitin
 from aigc_demo.generators.text import LONGEST_PROMPT
 from aigc_demo.generators.text_model import Passes
 from aigc_demo.ui.run import APOLOGY
+from aigc_demo.ui.uploads import LONGEST
 
 READ = """() => {
     const found = [document.title];
@@ -136,12 +137,14 @@ def test_every_message_is_chinese_and_the_prompt_is_kept(
         told("kept", part)
         assert not english(page.inner_text("#text-model-note"))
     reader.choose("./tiny")
+    nonsense, large = tmp_path / "nonsense", tmp_path / "large"
+    nonsense.write_text("{")
+    large.write_bytes(bytes(LONGEST + 1))
     for file, part in (
-        (tmp_path / "nonsense", "已损坏"),
+        (nonsense, "已损坏"),
         (recipe_file(tmp_path, {"prompt": "x", "temperature": 9}), "温度"),
+        (large, "太大"),
     ):
-        if not file.exists():
-            file.write_text("{")
         reader.type("kept")
         reader.restore(file)
         heard("kept", part)

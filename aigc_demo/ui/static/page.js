@@ -44,6 +44,19 @@
     return full ? Response.json({ detail: FULL[language] }, { status: 429 }) : response;
   };
 
+  // So it does of a file that is too large to send, in a toast.
+  const TOO_LARGE = /^File\(s\) exceed the maximum allowed size of ([\d.]+) Mb: "(.*)"$/s;
+  if (language === "zh") {
+    new MutationObserver((changes) => {
+      for (const { addedNodes } of changes) for (const node of addedNodes) {
+        for (const said of node.querySelectorAll?.("[data-testid=toast-text]") ?? []) {
+          const [, size, name] = said.textContent.trim().match(TOO_LARGE) ?? [];
+          if (size) said.textContent = `文件“${name}”太大：最多 ${size} MB。`;
+        }
+      }
+    }).observe(document.documentElement, { childList: true, subtree: true });
+  }
+
   // ---- what the widgets are made of ------------------------------------------------------------------------------
 
   function make(tag, name, ...inside) {
