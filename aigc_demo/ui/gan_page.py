@@ -76,13 +76,13 @@ def caption(recipe: Mapping[str, Any]) -> str:
 
 
 def _caption(seed: int, score: float) -> str:
-    return f"{signed(score)} · {seed}"  # a small picture leaves no room for the end of a long seed
+    return f"{signed(score)}\n{seed}"  # on one line a small picture has no room for the end of a long seed
 
 
 def seed_of(event: Mapping[str, Any]) -> int:
     """The seed of the picture that was selected, by its caption."""
     value = event.get("value")
-    found = re.search(r" (\d{1,10})$", str(value.get("caption") or "")) if isinstance(value, Mapping) else None
+    found = re.search(r"\s(\d{1,10})$", str(value.get("caption") or "")) if isinstance(value, Mapping) else None
     if not found:
         raise Invalid(
             Words("This picture has no seed yet. Wait until it is made.", "这张图片还没有种子。请等它生成完毕。")
