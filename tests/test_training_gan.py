@@ -117,19 +117,28 @@ def test_a_penalty_now_and_then_weighs_as_much(tmp_path: Path) -> None:
     assert set(told(4, 4)) == set(always) == {"critic", "r1", "r2"}
 
 
-def test_each_picture_gets_the_nearest_sample_that_is_left() -> None:
-    """Drawn towards two pictures at once, a sample would end as a blur of both; towards a far one, it would forget its own."""
+@pytest.mark.parametrize("candidates", [1, 2])
+def test_each_picture_gets_a_sample_of_its_own_near_to_it(candidates: int) -> None:
+    """Drawn towards two pictures at once, a sample would end as a blur of both; towards a far one, it would forget its own.
+    With as many samples as pictures none is left over, so that no kind of picture can be made too often."""
 
     def maker(z: torch.Tensor) -> torch.Tensor:
         """Even pictures, as light as the first number of z."""
         return z[:, :1, None, None].tanh().expand(-1, 3, gan.SIDE, gan.SIDE)
 
     levels = torch.linspace(-0.8, 0.8, 40)
-    covering = coverage.Coverage(levels[:, None, None, None].expand(-1, 3, gan.SIDE, gan.SIDE), 4)
+    covering = coverage.Coverage(levels[:, None, None, None].expand(-1, 3, gan.SIDE, gan.SIDE), 4, candidates)
     covering.choose(maker, torch.Generator().manual_seed(0))
     assert len(covering.latents.unique(dim=0)) == 40
     apart = (covering.latents[:, 0].tanh() - levels).abs()
-    assert apart.median() < 0.05, "most find one near them"
+    if candidates == 1:
+        fresh = torch.randn(40, 4, generator=torch.Generator().manual_seed(0))[:, 0].sort().values
+        assert torch.equal(covering.latents[:, 0].sort().values, fresh), "every sample has a picture"
+        assert float(apart.mean()) == pytest.approx(float((fresh.tanh() - levels).abs().mean()), abs=1e-6), (
+            "nearest in all"
+        )
+    else:
+        assert apart.median() < 0.05, "most find one near them"
     assert float(covering(maker, 40, torch.Generator())) == pytest.approx(float(apart.mean()), abs=1e-5)
 
 

@@ -2,7 +2,8 @@
 
 An adversary says whether a sample could be real, never which of the real ones no sample looks like. Implicit maximum
 likelihood asks just that (Li and Malik, arXiv 1809.09087): of some fresh samples the nearest to each picture is found, and
-drawn towards it. Here no two pictures get the same sample, for what is drawn two ways ends as the blur between.
+drawn towards it. Here no two pictures get the same sample, for what is drawn two ways ends as the blur between; and all
+are found together, so that what lies between picture and sample is as little as it can be in all.
 """
 
 from __future__ import annotations
@@ -12,9 +13,6 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-SAMPLES = 2
-"""Fresh samples per picture to choose from. More would find nearer ones, and ask less of the generator: with n samples
-it is enough that one latent in n comes close."""
 EVERY = 100
 """Steps until all are chosen anew."""
 SEEN = 32
@@ -27,22 +25,22 @@ class Coverage(torch.nn.Module):
 
     latents: torch.Tensor
 
-    def __init__(self, pictures: torch.Tensor, latent: int):
+    def __init__(self, pictures: torch.Tensor, latent: int, candidates: int):
         super().__init__()
-        self._pictures = pictures
+        self._pictures, self._candidates = pictures, candidates
         self.register_buffer("latents", torch.zeros(len(pictures), latent, device=pictures.device))
 
     def choose(self, maker: Any, generator: torch.Generator) -> None:
-        """Give each picture, in an order of chance, the nearest of the samples that are left."""
+        """Give each picture a fresh sample of its own."""
+        from scipy.optimize import linear_sum_assignment
+
         n, latent = self.latents.shape
-        z = torch.randn(SAMPLES * n, latent, generator=generator).to(self.latents.device)
+        z = torch.randn(self._candidates * n, latent, generator=generator).to(self.latents.device)
         with torch.no_grad():
             made = torch.cat([small(maker(part), SEEN) for part in z.split(64)])
-            apart = torch.cdist(small(self._pictures, SEEN).flatten(1), made.flatten(1)).cpu()
-        for place in torch.randperm(n, generator=generator).tolist():
-            chosen = int(apart[place].argmin())
-            self.latents[place] = z[chosen]
-            apart[:, chosen] = float("inf")
+            apart = torch.cdist(small(self._pictures, SEEN).flatten(1), made.flatten(1))
+        _, chosen = linear_sum_assignment(apart.cpu().numpy())
+        self.latents.copy_(z[torch.from_numpy(chosen).to(z.device)])
 
     def forward(self, maker: Any, count: int, generator: torch.Generator) -> torch.Tensor:
         """Mean absolute difference of `count` of the pictures, at several sizes, from what their latents make."""

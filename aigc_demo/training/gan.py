@@ -102,6 +102,20 @@ class GanParams(TrainingParams):
             "把样本拉向每一幅训练图片的权重；0 表示全部交给判别器。",
         ),
     ] = 0.0
+    candidates: Annotated[
+        int,
+        Range(
+            Words("Candidates", "候选"),
+            Words(
+                "Fresh samples per training picture to draw from: of n, n - 1 are left as they are; with 1 every sample has "
+                "a picture to go to, the tenth of a kind too.",
+                "每幅训练图片可选的新样本数：n 个中有 n - 1 个不受牵引；为 1 时每个样本都有要靠近的图片，重复的样本也不例外。",
+            ),
+            1,
+            16,
+            1,
+        ),
+    ] = 1
     alone: Annotated[
         int,
         Range(
@@ -157,7 +171,7 @@ class GanTask:
         self.shelf = canvas.shelf(pack.pixels, SIDE, device())
         if params.coverage or params.alone:
             maker: Any = self.groups["generator"]
-            self.groups["coverage"] = Coverage(self._white(self.composer.members), maker.latent)
+            self.groups["coverage"] = Coverage(self._white(self.composer.members), maker.latent, params.candidates)
         self.kept = faces(pack, split.families_kept(pack))
 
     def prepare(self) -> Iterator[tuple[int, int]]:
