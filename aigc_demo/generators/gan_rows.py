@@ -21,9 +21,9 @@ from aigc_demo.words import Words
 
 WEIGHTS = Path(__file__).parents[2] / "assets" / "weights"
 NOTE = Words(
-    "Forges emoji faces of 64 × 64 pixels and nothing else. It learnt on two processor cores: its samples come near half "
-    "as many different faces as real pictures do, and some fall apart.",
-    "只会伪造 64 × 64 像素的表情脸。它在两个处理器核心上学成：样本所接近的不同面孔只有真图的一半，也有一些会散乱。",
+    "Forges emoji faces of 64 × 64 pixels and nothing else. It learnt on two processor cores: its samples come near six "
+    "in ten of the different faces that real pictures do, and some fall apart.",
+    "只会伪造 64 × 64 像素的表情脸。它在两个处理器核心上学成：样本所接近的不同面孔约为真图的六成，也有一些会散乱。",
 )
 UNKNOWN = Words(
     "Not of this app's list: its licence and manners are its makers' business.",

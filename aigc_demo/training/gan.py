@@ -116,6 +116,7 @@ class GanParams(TrainingParams):
             1,
         ),
     ] = 1
+    """Recorded runs with a coverage that do not tell it had two, and found them one after the other."""
     alone: Annotated[
         int,
         Range(
