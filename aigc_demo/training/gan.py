@@ -107,9 +107,9 @@ class GanParams(TrainingParams):
         Range(
             Words("Candidates", "候选"),
             Words(
-                "Fresh samples per training picture to draw from: of n, n - 1 are left as they are; with 1 every sample has "
-                "a picture to go to, the tenth of a kind too.",
-                "每幅训练图片可选的新样本数：n 个中有 n - 1 个不受牵引；为 1 时每个样本都有要靠近的图片，重复的样本也不例外。",
+                "Fresh samples per training picture to choose from. With 1 none is left over, so what is made too often is "
+                "drawn to what is left out.",
+                "每幅训练图片可选的新样本数。为 1 时没有样本剩下，于是生成过多的会被拉向遗漏的。",
             ),
             1,
             16,
