@@ -158,6 +158,14 @@ def test_a_person_forges_walks_judges_and_climbs(browser: Any, site: Site, clien
         assert "seed 1" in made(visitor, "gan")["Style"]
         page.locator("#gan-pictures .thumbnail-lg, #gan-pictures .gallery-item button").nth(3).click()
         visitor.comes_to(lambda: page.locator("#gan-seed input").input_value(), "43")
+        page.locator("#gan-pictures .icon-button").last.click()
+        page.locator("#gan-num_images input[type=number]").fill("64")
+        page.locator("#gan-num_images input[type=number]").blur()
+        made(visitor, "gan")
+        page.locator("#gan-pictures .gallery-item button").nth(63).click()
+        visitor.comes_to(lambda: page.locator("#gan-seed input").input_value(), "106")
+        large = page.locator("#gan-pictures .preview .media-button img").bounding_box()
+        assert 0 <= large["y"] < large["y"] + large["height"] <= page.viewport_size["height"], "large where one looks"
 
         section(visitor, "Walk")
         page.locator("#gan_walk-frames input[type=number]").fill("8")

@@ -42,7 +42,7 @@ from aigc_demo.generators.schedulers import OWN, SCHEDULERS
 from aigc_demo.generators.styles import STYLES
 from aigc_demo.results import Step, finish
 from aigc_demo.shell import build
-from aigc_demo.ui import images_page, uploads
+from aigc_demo.ui import facts, images_page, uploads
 from aigc_demo.ui.model_choice import model_choices
 from aigc_demo.ui.section import KEEP
 from aigc_demo.words import Words
@@ -52,6 +52,12 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 # ---- making pictures --------------------------------------------------------------------------------------------
+
+
+# "0 ms" under the picture of a model that needs one step, or of a run stopped after it, would be untrue.
+@pytest.mark.parametrize(("per_step", "shown"), [(0.0, False), (0.05, True)])
+def test_one_step_has_no_time_from_step_to_step(per_step: float, shown: bool):
+    assert ("Time per step" in facts.image_facts({"timings": {"per_step": per_step}}, "en")) is shown
 
 
 # The page shows at once that it works, then one new preview per step, and in the end every one of them.

@@ -99,6 +99,8 @@ def image_facts(recipe: Mapping[str, Any], language: str) -> str:
     model, device, settings = _part(recipe, "model"), _part(recipe, "device"), _part(recipe, "settings")
     seconds, milliseconds = Words("{:.2f} s", "{:.2f} 秒").to(language), Words("{:.0f} ms", "{:.0f} 毫秒").to(language)
     width, height = _number(figures, "width", "{}"), _number(figures, "height", "{}")
+    # it is timed from one step to the next, so one step alone has none
+    each = _number(timings, "per_step", milliseconds, 1000) if timings.get("per_step") else ""
     finish = FINISH.get(str(figures.get("finish"))) if figures.get("finish") != "end" else None
     unread = figures.get("unread")
     cut = Words("The model did not read the end of the prompt: “{rest}”", "模型没有读到提示词的结尾：“{rest}”").format(
@@ -111,7 +113,7 @@ def image_facts(recipe: Mapping[str, Any], language: str) -> str:
             (Words("Device", "设备"), " · ".join(str(device[k]) for k in ("name", "dtype") if k in device)),
             (Words("Size", "尺寸"), f"{width} × {height}" if width and height else ""),
             (Words("Steps", "步数"), _number(figures, "steps", "{}")),
-            (Words("Time per step", "每步用时"), _number(timings, "per_step", milliseconds, 1000)),
+            (Words("Time per step", "每步用时"), each),
             (Words("First step after", "首步用时"), _number(timings, "first_step", seconds)),
             (Words("Decoding", "解码"), _number(timings, "decode", seconds)),
             (Words("In all", "总计"), _number(timings, "total", seconds)),
